@@ -1,0 +1,1 @@
+//! stub: layout of every page, and the reader's language

@@ -4,9 +4,12 @@
 //! A [`Rejection`] says what happened; this room alone decides status, words and form, and logs it
 //! once.
 
+mod render;
 mod words;
 
 use http::StatusCode;
+
+pub use render::{Links, render};
 
 /// What happened. Each kind has one status, one problem type and one set of words a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +103,120 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Kind::ApplicationSlow => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// Whose fault a rejection is, and so how loudly it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// The browser or program that asked.
+    UserAgent,
+    /// The OpenID provider.
+    Provider,
+    /// The directory: its rules, or what it knows of the person.
+    Directory,
+    /// The application behind us.
+    Application,
+    /// Whoever configures or runs this installation.
+    Operator,
+    /// This program and what it keeps.
+    Us,
+}
+
+impl Party {
+    /// As logs say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Party::UserAgent => "user-agent",
+            Party::Provider => "provider",
+            Party::Directory => "directory",
+            Party::Application => "application",
+            Party::Operator => "operator",
+            Party::Us => "us",
+        }
+    }
+
+    /// The level of the one line that is logged: what anybody can provoke from outside is news, what
+    /// a peer or the operator must look at is a warning, what is ours is an error.
+    pub fn level(self) -> tracing::Level {
+        match self {
+            Party::UserAgent => tracing::Level::INFO,
+            Party::Provider | Party::Directory | Party::Application | Party::Operator => {
+                tracing::Level::WARN
+            }
+            Party::Us => tracing::Level::ERROR,
+        }
+    }
+}
+
+impl Kind {
+    /// Names the kind in problem types, logs and metrics. Never changes.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Kind::BadRequest => "bad-request",
+            Kind::AmbiguousPath => "ambiguous-path",
+            Kind::SignInCookieMissing => "sign-in-cookie-missing",
+            Kind::ForeignSignIn => "foreign-sign-in",
+            Kind::SignInUsed => "sign-in-used",
+            Kind::SignInNeeded => "sign-in-needed",
+            Kind::RouteDenied => "route-denied",
+            Kind::ProviderRefused { .. } => "provider-refused",
+            Kind::TokenInvalid { .. } => "token-invalid",
+            Kind::Conflict => "conflict",
+            Kind::Inactive => "inactive",
+            Kind::Refused { .. } => "refused",
+            Kind::TokenTooLarge => "token-too-large",
+            Kind::LoopCookieLost => "loop-cookie-lost",
+            Kind::LoopApplication => "loop-application",
+            Kind::NotFound => "not-found",
+            Kind::MethodNotAllowed { .. } => "method-not-allowed",
+            Kind::RequestTimeout => "request-timeout",
+            Kind::BodyTooLarge => "body-too-large",
+            Kind::WrongHost => "wrong-host",
+            Kind::HeaderTooLarge => "header-too-large",
+            Kind::ApplicationUnreachable => "application-unreachable",
+            Kind::ProviderDown { .. } => "provider-down",
+            Kind::StoreDown => "store-down",
+            Kind::Draining => "draining",
+            Kind::ApplicationSlow => "application-slow",
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn party(&self) -> Party {
+        match self {
+            Kind::BadRequest
+            | Kind::AmbiguousPath
+            | Kind::SignInCookieMissing
+            | Kind::ForeignSignIn
+            | Kind::SignInUsed
+            | Kind::SignInNeeded
+            | Kind::RouteDenied
+            | Kind::NotFound
+            | Kind::MethodNotAllowed { .. }
+            | Kind::RequestTimeout
+            | Kind::BodyTooLarge
+            | Kind::WrongHost
+            | Kind::HeaderTooLarge => Party::UserAgent,
+            Kind::ProviderRefused { .. }
+            | Kind::TokenInvalid { .. }
+            | Kind::ProviderDown { .. } => Party::Provider,
+            Kind::Conflict | Kind::Inactive | Kind::Refused { .. } => Party::Directory,
+            Kind::ApplicationUnreachable | Kind::ApplicationSlow => Party::Application,
+            Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication | Kind::Draining => {
+                Party::Operator
+            }
+            Kind::StoreDown => Party::Us,
+        }
+    }
+
+    /// Seconds for Retry-After, where trying again helps by itself.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Kind::ProviderDown { .. } => Some(15),
+            Kind::StoreDown | Kind::Draining => Some(5),
+            _ => None,
         }
     }
 }

@@ -14,12 +14,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::Config;
 use crate::environment::{Clock, Random};
+use crate::identity::Stripped;
 use crate::oidc::RelyingParties;
 use crate::provisioning::Provisioning;
 use crate::rejection::{Context, Kind, Links, Rejection};
@@ -35,7 +36,12 @@ use recurrence::Recurrence;
 /// Longest return address; a longer one becomes the base path.
 const LONGEST_RETURN: usize = 1536;
 /// A query's value in a URL of ours.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// Everything that a sign-in needs, shared by all endpoints.
 pub struct Endpoints {
@@ -79,10 +85,50 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// What an endpoint needs of a request; its body is not among it.
+    pub fn of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
+        Self {
+            id,
+            client: stripped.client(),
+            method: stripped.method().clone(),
+            uri: stripped.uri().clone(),
+            headers: stripped.headers().clone(),
+        }
+    }
+
+    /// What a page about a request needs, once the request itself has gone on to the application.
+    pub fn reader_of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
+        let mut headers = HeaderMap::new();
+        for name in [
+            ACCEPT,
+            ACCEPT_LANGUAGE,
+            HeaderName::from_static("sec-fetch-mode"),
+        ] {
+            if let Some(value) = stripped.headers().get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let (method, uri) = (stripped.method().clone(), stripped.uri().clone());
+        Self {
+            id,
+            client: stripped.client(),
+            method,
+            uri,
+            headers,
+        }
+    }
+
+    /// The address, if asking for it again repeats nothing.
+    pub fn repeatable_address(&self) -> Option<&str> {
+        let target = self.uri.path_and_query().map(|target| target.as_str());
+        target.filter(|_| matches!(self.method, Method::GET | Method::HEAD))
+    }
+
     /// The value of a query parameter, form-decoded; `None` where it is absent or stands twice.
     fn parameter(&self, name: &str) -> Option<String> {
         let query = self.uri.query().unwrap_or_default();
-        let mut values = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+        let mut values =
+            url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         let value = values.next()?.1.into_owned();
         values.next().is_none().then_some(value)
     }
@@ -92,7 +138,13 @@ impl Asked {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { id: self.id, client: self.client, method: &self.method, path: self.uri.path(), headers: &self.headers }
+        Context {
+            id: self.id,
+            client: self.client,
+            method: &self.method,
+            path: self.uri.path(),
+            headers: &self.headers,
+        }
     }
 }
 
@@ -105,7 +157,11 @@ impl Endpoints {
             _ => "GET, HEAD",
         };
         if !allow.split(", ").any(|method| asked.method == method) {
-            return self.reject(&asked, &Rejection::of(Kind::MethodNotAllowed { allow }), None);
+            return self.reject(
+                &asked,
+                &Rejection::of(Kind::MethodNotAllowed { allow }),
+                None,
+            );
         }
         match endpoint {
             Endpoint::Login => self.login(&asked).await,
@@ -128,7 +184,21 @@ impl Endpoints {
     }
 
     /// Writes a rejection; `return_to` is where another try leads.
-    fn reject(&self, asked: &Asked, rejection: &Rejection, return_to: Option<&str>) -> Response<Bytes> {
+    pub fn write(
+        &self,
+        rejection: &Rejection,
+        context: &Context<'_>,
+        return_to: Option<&str>,
+    ) -> Response<Bytes> {
+        rejection.respond(context, &self.links(return_to))
+    }
+
+    fn reject(
+        &self,
+        asked: &Asked,
+        rejection: &Rejection,
+        return_to: Option<&str>,
+    ) -> Response<Bytes> {
         rejection.respond(&asked.context(), &self.links(return_to))
     }
 
@@ -155,7 +225,9 @@ impl Endpoints {
         let Some(wanted) = wanted else { return base() };
         let encoded = utf8_percent_encode(wanted, percent_encoding::CONTROLS).to_string();
         let path = encoded.split('?').next().unwrap_or_default();
-        let plain = encoded.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
+        let plain = encoded
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
         match plain && encoded.len() <= LONGEST_RETURN && self.routes.may_return_to(path) {
             true => encoded,
             false => base(),
@@ -164,12 +236,19 @@ impl Endpoints {
 }
 
 /// A redirect that no cache keeps and that tells the next site nothing.
-fn redirect(status: StatusCode, location: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Response<Bytes> {
+fn redirect(
+    status: StatusCode,
+    location: &str,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     // What is not a header value was refused before it came here; the front page is a safe second.
-    headers.insert(LOCATION, HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/")));
+    headers.insert(
+        LOCATION,
+        HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/")),
+    );
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     no_store(&mut response);
     for cookie in cookies {
@@ -179,5 +258,7 @@ fn redirect(status: StatusCode, location: &str, cookies: impl IntoIterator<Item 
 }
 
 fn no_store(response: &mut Response<Bytes>) {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -47,6 +47,7 @@ pub struct Stripped<B> {
     forwarded_host: Option<HeaderValue>,
     client: IpAddr,
     dropped: u64,
+    odd_framing: bool,
 }
 
 /// A request to the application, with the identity of its user, or with none.
@@ -110,6 +111,11 @@ impl<B> Stripped<B> {
         self.dropped
     }
 
+    /// Whether it came with another transfer coding than one `chunked` (RFC 9112 6.1).
+    pub fn odd_framing(&self) -> bool {
+        self.odd_framing
+    }
+
     /// The host that the client asked for: X-Forwarded-Host of a trusted peer, else the target's
     /// authority (RFC 9112 3.2.2), else Host. `None` when there is none, or more than one.
     pub fn host(&self) -> Option<&str> {
@@ -166,6 +172,7 @@ impl Identity {
     /// The first thing that happens to a request, on every route.
     pub fn strip<B>(&self, request: Request<B>, peer: IpAddr) -> Stripped<B> {
         let (mut parts, body) = request.into_parts();
+        let odd_framing = odd_framing(&parts.headers);
         let upgrade = without_connection_fields(&parts.method, &mut parts.headers);
         let trusted = self.trusted.iter().any(|network| network.contains(&peer));
         let told = |name: &HeaderName| parts.headers.get(name).filter(|_| trusted);
@@ -203,6 +210,7 @@ impl Identity {
             forwarded_host,
             client,
             dropped,
+            odd_framing,
         }
     }
 
@@ -340,6 +348,17 @@ fn append_pair(line: &mut Vec<u8>, name: Option<&[u8]>, value: &[u8]) {
         line.push(b'=');
     }
     line.extend_from_slice(value);
+}
+
+fn odd_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some()
 }
 
 /// Removes what belongs to the connection; gives back the protocol that an upgrade asks for.

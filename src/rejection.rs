@@ -45,19 +45,31 @@ pub struct Context<'r> {
 impl Rejection {
     /// A rejection whose kind says it all.
     pub fn of(kind: Kind) -> Self {
-        Self { kind, detail: String::new() }
+        Self {
+            kind,
+            detail: String::new(),
+        }
     }
 
     /// A rejection with what was expected and found.
     pub fn because(kind: Kind, detail: impl ToString) -> Self {
-        Self { kind, detail: detail.to_string() }
+        Self {
+            kind,
+            detail: detail.to_string(),
+        }
     }
 
     /// Logs it, once, and writes the response.
     pub fn respond(&self, context: &Context<'_>, links: &Links) -> Response<Bytes> {
         self.log(context);
-        let (language, form) = (Language::of_request(context.headers), Form::of_request(context.headers));
-        let mut response = respond(self.kind.status(), render(&self.kind, context.id, language, form, links));
+        let (language, form) = (
+            Language::of_request(context.headers),
+            Form::of_request(context.headers),
+        );
+        let mut response = respond(
+            self.kind.status(),
+            render(&self.kind, context.id, language, form, links),
+        );
         let headers = response.headers_mut();
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -73,8 +85,18 @@ impl Rejection {
     }
 
     fn log(&self, context: &Context<'_>) {
-        let Context { id, client, method, path, .. } = context;
-        let (kind, status, at_fault) = (self.kind.slug(), self.kind.status().as_u16(), self.kind.party().as_str());
+        let Context {
+            id,
+            client,
+            method,
+            path,
+            ..
+        } = context;
+        let (kind, status, at_fault) = (
+            self.kind.slug(),
+            self.kind.status().as_u16(),
+            self.kind.party().as_str(),
+        );
         let detail = &self.detail;
         macro_rules! line {
             ($level:ident) => {

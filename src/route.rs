@@ -78,11 +78,7 @@ impl Routes {
     ///
     /// # Errors
     /// [`Ambiguous`] for a path that could mean two things: 400 on every route.
-    pub fn find<'r>(
-        &'r self,
-        method: &Method,
-        path: &str,
-    ) -> Result<Destination<'r>, Ambiguous> {
+    pub fn find<'r>(&'r self, method: &Method, path: &str) -> Result<Destination<'r>, Ambiguous> {
         let clarity = clarity(path)?;
         if path == "/" && !self.base.is_empty() {
             return Ok(Destination::Base);

@@ -435,6 +435,12 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether the store's ended sessions have been read at least once: before that a logout of an
+    /// earlier run might not be known.
+    pub fn has_followed(&self) -> bool {
+        self.newest_end.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the store answered last.
     pub fn store_is_up(&self) -> bool {
         self.store_up.load(Ordering::Relaxed)

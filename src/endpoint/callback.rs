@@ -19,8 +19,14 @@ impl Endpoints {
     pub(super) async fn callback(&self, name: Option<&str>, asked: &Asked) -> Response<Bytes> {
         let binding = self.sessions.cookies().sign_in_value(&asked.headers);
         let query = asked.uri.query().unwrap_or_default();
-        let received =
-            AuthorizationResponse::receive(query, name, binding, &self.parties, &self.sealer, self.clock.now());
+        let received = AuthorizationResponse::receive(
+            query,
+            name,
+            binding,
+            &self.parties,
+            &self.sealer,
+            self.clock.now(),
+        );
         if let Some(return_to) = genuine_return(&received)
             && self.session_of(asked).await.is_some()
         {
@@ -33,33 +39,60 @@ impl Endpoints {
         match self.signed_in(asked, &response).await {
             Ok(token) => {
                 let now = self.clock.now();
-                self.recurrence.signed_in(binding.unwrap_or_default(), response.return_to(), now);
+                self.recurrence
+                    .signed_in(binding.unwrap_or_default(), response.return_to(), now);
                 let set = self.sessions.cookies().set_session(&token);
                 redirect(StatusCode::SEE_OTHER, response.return_to(), [set])
             }
             Err(rejection) => {
-                self.metrics.login(response.provider(), rejection.kind.slug());
+                self.metrics
+                    .login(response.provider(), rejection.kind.slug());
                 self.reject(asked, &rejection, Some(response.return_to()))
             }
         }
     }
 
     /// Redeems the code, provisions the user and opens the session; the result is the token.
-    async fn signed_in(&self, asked: &Asked, response: &AuthorizationResponse) -> Result<String, Unfinished> {
+    async fn signed_in(
+        &self,
+        asked: &Asked,
+        response: &AuthorizationResponse,
+    ) -> Result<String, Unfinished> {
         let now = self.clock.now();
         let unknown = || Rejection::of(Kind::ForeignSignIn);
-        let party = self.parties.by_name(response.provider()).ok_or_else(unknown)?;
+        let party = self
+            .parties
+            .by_name(response.provider())
+            .ok_or_else(unknown)?;
         let tokens = party.redeem(response, now).await.map_err(not_redeemed)?;
         let claims = session_claims(tokens.claims.set(), party.config(), &self.config.session)
-            .map_err(|fault| Rejection::because(refused(&fault, Some(party.config().username_claim.clone())), &fault))?;
-        let account = match self.provisioning.provision(&tokens.claims, &claims, asked.id, now).await {
+            .map_err(|fault| {
+                Rejection::because(
+                    refused(&fault, Some(party.config().username_claim.clone())),
+                    &fault,
+                )
+            })?;
+        let account = match self
+            .provisioning
+            .provision(&tokens.claims, &claims, asked.id, now)
+            .await
+        {
             Ok(account) => account,
             Err(error) => return Err(self.not_provisioned(error)),
         };
-        self.metrics.provisioning(&account.user().directory, account.outcome().as_str());
+        self.metrics
+            .provisioning(&account.user().directory, account.outcome().as_str());
         let opened = self
             .sessions
-            .open(&account, &tokens, claims, response, &self.sealer, &*self.random, now)
+            .open(
+                &account,
+                &tokens,
+                claims,
+                response,
+                &self.sealer,
+                &*self.random,
+                now,
+            )
             .await
             .map_err(|error| self.not_opened(error))?;
         if !opened.left_out.is_empty() {
@@ -79,7 +112,8 @@ impl Endpoints {
     fn not_provisioned(&self, error: provisioning::Error) -> Unfinished {
         match error {
             provisioning::Error::Refused(refusal) => {
-                self.metrics.provisioning(&refusal.directory, refusal.outcome.as_str());
+                self.metrics
+                    .provisioning(&refusal.directory, refusal.outcome.as_str());
                 let kind = match refusal.outcome {
                     Outcome::Conflict => Kind::Conflict,
                     Outcome::Inactive => Kind::Inactive,
@@ -96,8 +130,12 @@ impl Endpoints {
 
     fn not_opened(&self, error: OpenError) -> Unfinished {
         match &error {
-            OpenError::TooLarge { .. } | OpenError::Signing(_) => Rejection::because(Kind::TokenTooLarge, error),
-            OpenError::Store(OpenSessionError::SignInUsed) => Rejection::because(Kind::SignInUsed, error),
+            OpenError::TooLarge { .. } | OpenError::Signing(_) => {
+                Rejection::because(Kind::TokenTooLarge, error)
+            }
+            OpenError::Store(OpenSessionError::SignInUsed) => {
+                Rejection::because(Kind::SignInUsed, error)
+            }
             OpenError::Store(OpenSessionError::Store(store)) => {
                 self.sessions.store_answers(Err(store));
                 Rejection::because(Kind::StoreDown, error)
@@ -107,11 +145,21 @@ impl Endpoints {
 
     fn refused(&self, asked: &Asked, fault: ResponseFault) -> Response<Bytes> {
         let kind = match &fault {
-            ResponseFault::Late { return_to } => return redirect(StatusCode::SEE_OTHER, return_to, []),
+            ResponseFault::Late { return_to } => {
+                return redirect(StatusCode::SEE_OTHER, return_to, []);
+            }
             // Tabs that were opened at once overwrite each other's sign-in cookie. The person signs in
             // anew, under the cookie that stayed: nothing of this response is used but its address.
-            ResponseFault::OtherBinding { provider, return_to, restarted: false } => {
-                let start = Start { return_to, select_account: false, restarted: true };
+            ResponseFault::OtherBinding {
+                provider,
+                return_to,
+                restarted: false,
+            } => {
+                let start = Start {
+                    return_to,
+                    select_account: false,
+                    restarted: true,
+                };
                 match self.parties.by_name(provider) {
                     Some(party) => return self.begin(asked, party, &start),
                     None => Kind::ForeignSignIn,
@@ -120,20 +168,35 @@ impl Endpoints {
             ResponseFault::OtherBinding { .. } | ResponseFault::ForeignState => Kind::ForeignSignIn,
             ResponseFault::NoBinding => Kind::SignInCookieMissing,
             ResponseFault::Malformed(_) => Kind::BadRequest,
-            ResponseFault::WrongIssuer { .. } => Kind::ForeignSignIn,
-            ResponseFault::Denied { provider, error, .. } => match error.as_str() {
-                "temporarily_unavailable" | "server_error" => Kind::ProviderDown { provider: provider.clone() },
-                _ => Kind::ProviderRefused { provider: provider.clone(), error: error.clone() },
+            ResponseFault::WrongIssuer => Kind::ForeignSignIn,
+            ResponseFault::Denied {
+                provider, error, ..
+            } => match error.as_str() {
+                "temporarily_unavailable" | "server_error" => Kind::ProviderDown {
+                    provider: provider.clone(),
+                },
+                _ => Kind::ProviderRefused {
+                    provider: provider.clone(),
+                    error: error.clone(),
+                },
             },
         };
         let return_to = match &fault {
-            ResponseFault::Denied { provider, return_to, .. } => {
+            ResponseFault::Denied {
+                provider,
+                return_to,
+                ..
+            } => {
                 self.metrics.login(provider, kind.slug());
                 Some(return_to.clone())
             }
             _ => None,
         };
-        self.reject(asked, &Rejection::because(kind, fault), return_to.as_deref())
+        self.reject(
+            asked,
+            &Rejection::because(kind, fault),
+            return_to.as_deref(),
+        )
     }
 }
 
@@ -152,15 +215,23 @@ fn genuine_return(received: &Result<AuthorizationResponse, ResponseFault>) -> Op
 
 fn not_redeemed(fault: TokenFault) -> Unfinished {
     let kind = match &fault {
-        TokenFault::Down(down) => Kind::ProviderDown { provider: down.provider.clone() },
-        TokenFault::Refused { provider, error } => {
-            Kind::ProviderRefused { provider: provider.clone(), error: error.clone() }
-        }
-        TokenFault::Invalid { provider, .. } => Kind::TokenInvalid { provider: provider.clone() },
+        TokenFault::Down(down) => Kind::ProviderDown {
+            provider: down.provider.clone(),
+        },
+        TokenFault::Refused { provider, error } => Kind::ProviderRefused {
+            provider: provider.clone(),
+            error: error.clone(),
+        },
+        TokenFault::Invalid { provider, .. } => Kind::TokenInvalid {
+            provider: provider.clone(),
+        },
     };
     Rejection::because(kind, fault)
 }
 
 fn refused(reason: &impl ToString, field: Option<String>) -> Kind {
-    Kind::Refused { reason: reason.to_string(), field }
+    Kind::Refused {
+        reason: reason.to_string(),
+        field,
+    }
 }

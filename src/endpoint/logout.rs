@@ -19,23 +19,38 @@ impl Endpoints {
         let session = self.session_of(asked).await;
         let done = format!("{}/logout/return", self.config.server.auth_prefix());
         let expired = self.sessions.cookies().expire_session();
-        let Some(session) = session else { return redirect(StatusCode::SEE_OTHER, &done, expired) };
+        let Some(session) = session else {
+            return redirect(StatusCode::SEE_OTHER, &done, expired);
+        };
         if !self.comes_from_here(asked) && !self.confirms(asked, &session) {
             return self.ask_first(asked, &session);
         }
-        self.recurrence.forget(session.sid(), self.sessions.cookies().sign_in_value(&asked.headers));
-        match self.sessions.end(&session, &self.sealer, self.clock.now()).await {
+        self.recurrence.forget(
+            session.sid(),
+            self.sessions.cookies().sign_in_value(&asked.headers),
+        );
+        match self
+            .sessions
+            .end(&session, &self.sealer, self.clock.now())
+            .await
+        {
             Ok(record) => {
                 tracing::info!(id = %asked.id, "signed out");
                 let (provider, hint) = record.unzip();
-                let location = self.provider_logout(provider.as_deref(), hint.flatten().as_ref()).unwrap_or(done);
+                let location = self
+                    .provider_logout(provider.as_deref(), hint.flatten().as_ref())
+                    .unwrap_or(done);
                 redirect(StatusCode::SEE_OTHER, &location, expired)
             }
             Err(error) => {
                 self.sessions.store_answers(Err(&error));
-                let detail = format!("the session ended here, but the store did not record it: {error}");
-                let mut response = self.reject(asked, &Rejection::because(Kind::StoreDown, detail), None);
-                response.headers_mut().extend(expired.into_iter().map(|cookie| (SET_COOKIE, cookie)));
+                let detail =
+                    format!("the session ended here, but the store did not record it: {error}");
+                let mut response =
+                    self.reject(asked, &Rejection::because(Kind::StoreDown, detail), None);
+                response
+                    .headers_mut()
+                    .extend(expired.into_iter().map(|cookie| (SET_COOKIE, cookie)));
                 response
             }
         }
@@ -44,10 +59,17 @@ impl Endpoints {
     pub(super) async fn logout_return(&self, asked: &Asked) -> Response<Bytes> {
         match self.session_of(asked).await {
             // Nobody is told to be signed out who is not.
-            Some(_) => redirect(StatusCode::SEE_OTHER, self.config.server.public_url.base_path(), []),
+            Some(_) => redirect(
+                StatusCode::SEE_OTHER,
+                self.config.server.public_url.base_path(),
+                [],
+            ),
             None => {
                 let sign_in = self.links(None).sign_in.unwrap_or_default();
-                respond(StatusCode::OK, page::signed_out(Language::of_request(&asked.headers), &sign_in))
+                respond(
+                    StatusCode::OK,
+                    page::signed_out(Language::of_request(&asked.headers), &sign_in),
+                )
             }
         }
     }
@@ -64,7 +86,11 @@ impl Endpoints {
         let named_here = |url: &str| {
             url::Url::parse(url).is_ok_and(|url| url.origin().ascii_serialization() == origin)
         };
-        match (asked.header("sec-fetch-site"), asked.header("origin"), asked.header("referer")) {
+        match (
+            asked.header("sec-fetch-site"),
+            asked.header("origin"),
+            asked.header("referer"),
+        ) {
             (Some(site), ..) => matches!(site, "same-origin" | "none"),
             (None, Some(origin), _) => named_here(origin),
             (None, None, Some(referer)) => named_here(referer),
@@ -73,16 +99,34 @@ impl Endpoints {
     }
 
     fn ask_first(&self, asked: &Asked, session: &Session) -> Response<Bytes> {
-        let sealed = self.sealer.seal(Purpose::Form, session.sid().as_bytes(), b"logout", &*self.random);
-        let action = format!("{}/logout?confirm={}", self.config.server.auth_prefix(), URL_SAFE_NO_PAD.encode(sealed));
+        let sealed = self.sealer.seal(
+            Purpose::Form,
+            session.sid().as_bytes(),
+            b"logout",
+            &*self.random,
+        );
+        let action = format!(
+            "{}/logout?confirm={}",
+            self.config.server.auth_prefix(),
+            URL_SAFE_NO_PAD.encode(sealed)
+        );
         let stay = self.config.server.public_url.base_path();
-        respond(StatusCode::OK, page::confirm_logout(Language::of_request(&asked.headers), &action, stay))
+        respond(
+            StatusCode::OK,
+            page::confirm_logout(Language::of_request(&asked.headers), &action, stay),
+        )
     }
 
     /// Whether this is the form of [`Self::ask_first`], for this session.
     fn confirms(&self, asked: &Asked, session: &Session) -> bool {
-        let sealed = asked.parameter("confirm").and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        let opened = sealed.and_then(|sealed| self.sealer.open(Purpose::Form, session.sid().as_bytes(), &sealed).ok());
+        let sealed = asked
+            .parameter("confirm")
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let opened = sealed.and_then(|sealed| {
+            self.sealer
+                .open(Purpose::Form, session.sid().as_bytes(), &sealed)
+                .ok()
+        });
         asked.method == Method::POST && opened.as_deref() == Some(b"logout")
     }
 }

@@ -11,15 +11,15 @@ use crate::page::{Document, Language, Policy};
 
 /// One provider on the chooser page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub(super) struct Choice {
     /// What the person knows the provider by.
-    pub label: String,
+    pub(super) label: String,
     /// `login` with `provider` and the return address.
-    pub href: String,
+    pub(super) href: String,
 }
 
 /// Several providers, none picked.
-pub fn chooser(language: Language, choices: &[Choice]) -> Document {
+pub(super) fn chooser(language: Language, choices: &[Choice]) -> Document {
     let title = language.pick(
         "How would you like to sign in?",
         "Comment souhaitez-vous vous connecter\u{a0}?",
@@ -42,7 +42,7 @@ pub fn chooser(language: Language, choices: &[Choice]) -> Document {
 }
 
 /// The session has ended; nothing here signs anybody in again by itself.
-pub fn signed_out(language: Language, sign_in: &str) -> Document {
+pub(super) fn signed_out(language: Language, sign_in: &str) -> Document {
     let title = language.pick("You are signed out", "Vous avez quitté votre session");
     let advice = language.pick(
         "On a computer that others use too, close all windows of the browser as well.",
@@ -58,7 +58,7 @@ pub fn signed_out(language: Language, sign_in: &str) -> Document {
 
 /// Another site sent the browser to `logout`: the person decides. `action` takes a POST and
 /// carries a sealed token; `stay` leads back to the application.
-pub fn confirm_logout(language: Language, action: &str, stay: &str) -> Document {
+pub(super) fn confirm_logout(language: Language, action: &str, stay: &str) -> Document {
     let title = language.pick("Sign out?", "Se déconnecter\u{a0}?");
     let explanation = language.pick(
         "A link on another site led here. Signing out ends your session in this application, and at the sign-in provider where it supports that.",
@@ -81,7 +81,7 @@ pub fn confirm_logout(language: Language, action: &str, stay: &str) -> Document 
 
 /// A navigation inside a frame without a session: providers refuse to be framed, so the sign-in
 /// opens in the whole window, or in a new one, after which `here` is loaded again in the frame.
-pub fn frame_breakout(language: Language, sign_in: &str, here: &str) -> Document {
+pub(super) fn frame_breakout(language: Language, sign_in: &str, here: &str) -> Document {
     let title = language.pick("Please sign in", "Veuillez vous connecter");
     let explanation = language.pick(
         "There is no session, or it has ended, and signing in is not possible inside this part of the page.",

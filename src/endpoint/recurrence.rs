@@ -34,8 +34,10 @@ pub struct Recurrence {
 
 impl Default for Recurrence {
     fn default() -> Self {
-        let browsers =
-            Cache::builder().max_capacity(MOST_BROWSERS).time_to_idle(Duration::from_secs(WINDOW as u64)).build();
+        let browsers = Cache::builder()
+            .max_capacity(MOST_BROWSERS)
+            .time_to_idle(Duration::from_secs(WINDOW as u64))
+            .build();
         Self { browsers }
     }
 }
@@ -55,7 +57,10 @@ impl Recurrence {
             visit.rounds += u8::from(std::mem::take(&mut visit.succeeded));
             let looping = visit.rounds >= ROUNDS;
             if looping {
-                *visit = Visit { rounds: 0, ..*visit };
+                *visit = Visit {
+                    rounds: 0,
+                    ..*visit
+                };
             }
             looping
         })
@@ -87,7 +92,13 @@ impl Recurrence {
         }
     }
 
-    fn visit(&self, browser: &str, address: &str, now: UnixSeconds, change: impl FnOnce(&mut Visit) -> bool) -> bool {
+    fn visit(
+        &self,
+        browser: &str,
+        address: &str,
+        now: UnixSeconds,
+        change: impl FnOnce(&mut Visit) -> bool,
+    ) -> bool {
         let visits = self.browsers.get_with_by_ref(browser, Arc::default);
         let mut visits = visits.lock().unwrap_or_else(PoisonError::into_inner);
         visits.retain(|visit| now - visit.since < WINDOW);
@@ -100,7 +111,12 @@ impl Recurrence {
         if visits.len() >= MOST_ADDRESSES {
             visits.remove(0);
         }
-        let mut visit = Visit { address, since: now, succeeded: false, rounds: 0 };
+        let mut visit = Visit {
+            address,
+            since: now,
+            succeeded: false,
+            rounds: 0,
+        };
         let looping = change(&mut visit);
         visits.push(visit);
         looping
@@ -127,7 +143,10 @@ mod tests {
         let seen = Recurrence::default();
         assert!((0..20).all(|_| !seen.arrived("b", "/x", 0)));
         (0..20).for_each(|_| seen.signed_in("b", "/x", 1));
-        assert!((0..20).all(|_| !seen.arrived("b", "/x", 2)), "one success counts once");
+        assert!(
+            (0..20).all(|_| !seen.arrived("b", "/x", 2)),
+            "one success counts once"
+        );
         for round in 0..5 {
             seen.signed_in("slow", "/x", round * 20);
             assert!(!seen.arrived("slow", "/x", round * 20 + 16), "{round}");
@@ -142,7 +161,10 @@ mod tests {
     #[test]
     fn an_application_that_sends_a_good_session_to_login_is_seen() {
         let seen = Recurrence::default();
-        assert!((0..20).all(|_| !seen.came_back("s", "/x", 0)), "links to login are no loop");
+        assert!(
+            (0..20).all(|_| !seen.came_back("s", "/x", 0)),
+            "links to login are no loop"
+        );
         let rounds: Vec<_> = (1..4)
             .map(|now| {
                 seen.sent_to_login("s", now);

@@ -18,7 +18,9 @@ impl Endpoints {
         let mut fields = serde_json::Map::new();
         // With the store down the name is known all the same: it is in the token.
         if let Ok(Some(user)) = self.store.user_by_name(session.username()).await {
-            let set = UserField::ALL.iter().filter_map(|field| Some((field.name().to_owned(), json!(user.field(*field)?))));
+            let set = UserField::ALL
+                .iter()
+                .filter_map(|field| Some((field.name().to_owned(), json!(user.field(*field)?))));
             fields.extend(set);
         }
         fields.insert("username".into(), json!(session.username()));
@@ -30,19 +32,26 @@ impl Endpoints {
         });
         let mut response = json_response(&body);
         no_store(&mut response);
-        response.headers_mut().insert(VARY, HeaderValue::from_static("Cookie"));
+        response
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("Cookie"));
         response
     }
 
     pub(super) fn jwks(&self) -> Response<Bytes> {
         let mut response = json_response(&self.sessions.jwks());
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+        response.headers_mut().insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=300"),
+        );
         response
     }
 }
 
 fn json_response(body: &Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -39,9 +39,21 @@ pub enum ResponseFault {
     /// The browser has no sign-in cookie. 400 with a link to start again.
     #[error("the sign-in cookie did not come back")]
     NoBinding,
-    /// The state is not ours, or for another browser or provider. 400 with a link to start again.
-    #[error("the state was not sealed for this browser and provider")]
+    /// The state is not ours, or for another provider. 400 with a link to start again.
+    #[error("the state was not sealed here for this provider")]
     ForeignState,
+    /// The state is ours, but bound to another value of the sign-in cookie: another browser's, or
+    /// overwritten by a tab that was opened at the same moment. Nothing but the address is used: the
+    /// sign-in starts again, once.
+    #[error("the state was sealed for another sign-in cookie")]
+    OtherBinding {
+        /// Its name in the configuration.
+        provider: String,
+        /// Where the person was going.
+        return_to: String,
+        /// Whether the sign-in had been started again for this reason before.
+        restarted: bool,
+    },
     /// Genuine, but over ten minutes old: go to the address, which starts again.
     #[error("the authorization response is late")]
     Late {
@@ -85,12 +97,19 @@ impl AuthorizationResponse {
         let state = state.ok_or(ResponseFault::Malformed("it has no state"))?;
         let binding = binding.filter(|binding| !binding.is_empty());
         let binding = binding.ok_or(ResponseFault::NoBinding)?;
-        let state = SignInState::open(state, sealer, binding)
-            .map_err(|NotOurs| ResponseFault::ForeignState)?;
+        let state =
+            SignInState::open(state, sealer).map_err(|NotOurs| ResponseFault::ForeignState)?;
         let party = parties
             .of_callback(callback)
             .filter(|party| party.name() == state.provider)
             .ok_or(ResponseFault::ForeignState)?;
+        if state.binding != binding {
+            return Err(ResponseFault::OtherBinding {
+                provider: state.provider,
+                return_to: state.return_to,
+                restarted: state.restarted,
+            });
+        }
         let age = now.saturating_sub(state.started_at);
         if !(-CLOCK_TOLERANCE..=LIFETIME).contains(&age) {
             return Err(ResponseFault::Late {

@@ -27,6 +27,8 @@ pub struct AuthorizationRequest<'a> {
     pub select_account: bool,
     /// Value of the browser's sign-in cookie; the state is sealed to it.
     pub binding: &'a str,
+    /// This sign-in takes up one whose cookie had been overwritten.
+    pub restarted: bool,
 }
 
 impl RelyingParty {
@@ -43,10 +45,10 @@ impl RelyingParty {
         now: UnixSeconds,
     ) -> Result<Url, ProviderDown> {
         let discovered = self.discovered()?;
-        let sign_in = self.sign_in_state(request.return_to, random, now);
+        let sign_in = self.sign_in_state(request, random, now);
         let verifier = PkceCodeVerifier::new(state::text(&sign_in.pkce_verifier));
         let nonce = Nonce::new(state::text(&sign_in.nonce));
-        let sealed = CsrfToken::new(sign_in.sealed(sealer, request.binding, random));
+        let sealed = CsrfToken::new(sign_in.sealed(sealer, random));
         // The crate adds `openid` itself.
         let scopes = self
             .provider
@@ -73,10 +75,15 @@ impl RelyingParty {
         Ok(url.url().0)
     }
 
-    fn sign_in_state(&self, return_to: &str, random: &dyn Random, now: UnixSeconds) -> SignInState {
-        let return_to = match return_to.len() > RETURN_ADDRESS_CAP {
+    fn sign_in_state(
+        &self,
+        request: &AuthorizationRequest<'_>,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> SignInState {
+        let return_to = match request.return_to.len() > RETURN_ADDRESS_CAP {
             true => &self.base_path,
-            false => return_to,
+            false => request.return_to,
         };
         let mut state = SignInState {
             provider: self.name().to_owned(),
@@ -84,6 +91,8 @@ impl RelyingParty {
             pkce_verifier: [0; 32],
             return_to: return_to.to_owned(),
             started_at: now,
+            binding: request.binding.to_owned(),
+            restarted: request.restarted,
         };
         random.fill(&mut state.nonce);
         random.fill(&mut state.pkce_verifier);

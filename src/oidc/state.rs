@@ -24,24 +24,24 @@ pub(super) struct SignInState {
     /// Local path and query.
     pub(super) return_to: String,
     pub(super) started_at: UnixSeconds,
+    /// The browser's sign-in cookie. Inside rather than the seal's context: tabs that are opened at
+    /// once overwrite each other's cookie, and their states must still say where they were going.
+    pub(super) binding: String,
+    /// This sign-in took up one whose cookie had been overwritten: once is enough.
+    pub(super) restarted: bool,
 }
 
 impl SignInState {
     /// The parameter's value.
-    pub(super) fn sealed(&self, sealer: &Sealer, binding: &str, random: &dyn Random) -> String {
-        let sealed = sealer.seal(
-            Purpose::SignInState,
-            binding.as_bytes(),
-            &self.encoded(),
-            random,
-        );
+    pub(super) fn sealed(&self, sealer: &Sealer, random: &dyn Random) -> String {
+        let sealed = sealer.seal(Purpose::SignInState, b"", &self.encoded(), random);
         URL_SAFE_NO_PAD.encode(sealed)
     }
 
-    /// Opens a value that [`SignInState::sealed`] made for the same browser.
-    pub(super) fn open(value: &str, sealer: &Sealer, binding: &str) -> Result<Self, NotOurs> {
+    /// Opens a value that [`SignInState::sealed`] made, for whatever browser.
+    pub(super) fn open(value: &str, sealer: &Sealer) -> Result<Self, NotOurs> {
         let sealed = URL_SAFE_NO_PAD.decode(value).map_err(|_| NotOurs)?;
-        let plain = sealer.open(Purpose::SignInState, binding.as_bytes(), &sealed)?;
+        let plain = sealer.open(Purpose::SignInState, b"", &sealed)?;
         Self::decoded(&plain).ok_or(NotOurs)
     }
 
@@ -50,8 +50,11 @@ impl SignInState {
         text.extend(self.started_at.to_be_bytes());
         text.extend(self.nonce);
         text.extend(self.pkce_verifier);
-        text.extend((self.provider.len() as u16).to_be_bytes());
-        text.extend(self.provider.as_bytes());
+        text.push(u8::from(self.restarted));
+        for part in [&self.provider, &self.binding] {
+            text.extend((part.len() as u16).to_be_bytes());
+            text.extend(part.as_bytes());
+        }
         text.extend(self.return_to.as_bytes());
         text
     }
@@ -61,17 +64,27 @@ impl SignInState {
         let (started_at, rest) = rest.split_first_chunk()?;
         let (nonce, rest) = rest.split_first_chunk()?;
         let (pkce_verifier, rest) = rest.split_first_chunk()?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let (provider, return_to) =
-            rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let (&[restarted @ (0 | 1)], rest) = rest.split_first_chunk()? else {
+            return None;
+        };
+        let (provider, rest) = part(rest)?;
+        let (binding, return_to) = part(rest)?;
         (version == VERSION).then_some(Self {
-            provider: String::from_utf8(provider.to_vec()).ok()?,
+            provider,
+            binding,
+            restarted: restarted == 1,
             nonce: *nonce,
             pkce_verifier: *pkce_verifier,
             return_to: String::from_utf8(return_to.to_vec()).ok()?,
             started_at: UnixSeconds::from_be_bytes(*started_at),
         })
     }
+}
+
+fn part(text: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = text.split_first_chunk()?;
+    let (part, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((String::from_utf8(part.to_vec()).ok()?, rest))
 }
 
 /// 32 random bytes as the text that goes over the wire.
@@ -93,8 +106,10 @@ mod tests {
             pkce_verifier: [u8; 32],
             return_to in "/\\PC{0,300}",
             started_at: i64,
+            binding in "[a-zA-Z0-9_-]{0,43}",
+            restarted: bool,
         ) {
-            let state = SignInState { provider, nonce, pkce_verifier, return_to, started_at };
+            let state = SignInState { provider, nonce, pkce_verifier, return_to, started_at, binding, restarted };
             prop_assert_eq!(SignInState::decoded(&state.encoded()), Some(state));
         }
 

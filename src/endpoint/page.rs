@@ -22,14 +22,14 @@ pub struct Choice {
 pub fn chooser(language: Language, choices: &[Choice]) -> Document {
     let title = language.pick(
         "How would you like to sign in?",
-        "Comment souhaitez-vous vous connecter\u{a0}?",
+        "Choisissez votre connexion",
     );
     let body = html! {
         h1 { (title) }
         p {
             (language.pick(
                 "Choose your sign-in provider:",
-                "Choisissez votre fournisseur de connexion\u{a0}:",
+                "Par quel fournisseur passez-vous\u{a0}?",
             ))
         }
         ul.actions.column {

@@ -571,7 +571,10 @@ user_fields! {
 impl Config {
     /// The claims that mappings read.
     pub fn claims_in_use(&self) -> std::collections::BTreeSet<String> {
-        let rules = self.directories.iter().flat_map(|directory| &directory.mapping);
+        let rules = self
+            .directories
+            .iter()
+            .flat_map(|directory| &directory.mapping);
         let named = rules.filter_map(|(_, rule)| match &rule.source {
             Source::Claims(names) => Some(names.clone()),
             Source::Value(_) => None,

@@ -5,6 +5,7 @@
 mod strip;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, TE, UPGRADE, VIA};
 use http::request::Parts;
@@ -53,12 +54,18 @@ pub struct Stripped<B> {
 pub struct Outgoing<B> {
     request: Request<B>,
     upgrades: bool,
+    session: Option<Arc<Session>>,
 }
 
 impl<B> Outgoing<B> {
     /// The request itself.
     pub fn into_request(self) -> Request<B> {
         self.request
+    }
+
+    /// The session it is made for: what it opened must not outlive it.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
     }
 
     /// Whether the client asks for another protocol on this connection (RFC 9110 7.8).
@@ -233,7 +240,7 @@ impl Identity {
     pub fn of<B>(
         &self,
         mut stripped: Stripped<B>,
-        session: &Session,
+        session: &Arc<Session>,
         route: Option<&config::Route>,
     ) -> Outgoing<B> {
         if !self.forward_authorization {
@@ -246,12 +253,12 @@ impl Identity {
         &self,
         mut stripped: Stripped<B>,
         route: Option<&config::Route>,
-        session: Option<&Session>,
+        session: Option<&Arc<Session>>,
     ) -> Outgoing<B> {
         let headers = &mut stripped.parts.headers;
         let put_back = session
             .filter(|_| self.forward_session_cookie)
-            .map(Session::token);
+            .map(|session| session.token());
         self.set_cookies(headers, put_back);
         headers.remove(EXPECT);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
@@ -280,13 +287,14 @@ impl Identity {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
         }
-        for (name, value) in session.into_iter().flat_map(Session::stamp) {
+        for (name, value) in session.into_iter().flat_map(|session| session.stamp()) {
             headers.insert(name, value.clone());
         }
         let upgrades = stripped.upgrade.is_some();
         Outgoing {
             request: Request::from_parts(stripped.parts, stripped.body),
             upgrades,
+            session: session.cloned(),
         }
     }
 

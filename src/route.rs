@@ -10,12 +10,12 @@ use crate::config::{self, Access, Config};
 pub use path::{Ambiguous, Clarity, clarity};
 
 /// One of our own endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the design's table of endpoints defines them")]
-pub enum Endpoint<'p> {
+pub enum Endpoint {
     Login,
     /// With the `NAME` of `callback/NAME`.
-    Callback(Option<&'p str>),
+    Callback(Option<String>),
     Logout,
     LogoutReturn,
     Session,
@@ -24,9 +24,9 @@ pub enum Endpoint<'p> {
 
 /// What becomes of a path.
 #[derive(Debug)]
-pub enum Destination<'r, 'p> {
+pub enum Destination<'r> {
     /// One of our own endpoints.
-    Own(Endpoint<'p>),
+    Own(Endpoint),
     /// The application; without a route of its own a path needs a signed-in user.
     Application {
         /// Whether a session is needed.
@@ -78,11 +78,11 @@ impl Routes {
     ///
     /// # Errors
     /// [`Ambiguous`] for a path that could mean two things: 400 on every route.
-    pub fn find<'r, 'p>(
+    pub fn find<'r>(
         &'r self,
         method: &Method,
-        path: &'p str,
-    ) -> Result<Destination<'r, 'p>, Ambiguous> {
+        path: &str,
+    ) -> Result<Destination<'r>, Ambiguous> {
         let clarity = clarity(path)?;
         if path == "/" && !self.base.is_empty() {
             return Ok(Destination::Base);
@@ -117,7 +117,7 @@ impl Routes {
         }
     }
 
-    fn own<'p>(&self, path: &'p str) -> Option<Endpoint<'p>> {
+    fn own(&self, path: &str) -> Option<Endpoint> {
         let rest = below(&self.auth, path)?.strip_prefix('/')?;
         match rest {
             "login" => Some(Endpoint::Login),
@@ -128,7 +128,7 @@ impl Routes {
             "jwks" => Some(Endpoint::Jwks),
             _ => rest
                 .strip_prefix("callback/")
-                .map(|name| Endpoint::Callback(Some(name))),
+                .map(|name| Endpoint::Callback(Some(name.to_owned()))),
         }
     }
 

@@ -56,9 +56,9 @@ pub fn signed_out(language: Language, sign_in: &str) -> Document {
     Document::page(language, title, body, Policy::Closed)
 }
 
-/// Another site sent the browser to `logout`: the person decides. `action` takes a POST with the
-/// sealed `token`; `stay` leads back to the application.
-pub fn confirm_logout(language: Language, action: &str, token: &str, stay: &str) -> Document {
+/// Another site sent the browser to `logout`: the person decides. `action` takes a POST and
+/// carries a sealed token; `stay` leads back to the application.
+pub fn confirm_logout(language: Language, action: &str, stay: &str) -> Document {
     let title = language.pick("Sign out?", "Se déconnecter\u{a0}?");
     let explanation = language.pick(
         "A link on another site led here. Signing out ends your session in this application, and at the sign-in provider where it supports that.",
@@ -70,7 +70,6 @@ pub fn confirm_logout(language: Language, action: &str, token: &str, stay: &str)
         ul.actions {
             li {
                 form method="post" action=(action) {
-                    input type="hidden" name="token" value=(token);
                     button.button type="submit" { (language.pick("Sign out", "Se déconnecter")) }
                 }
             }

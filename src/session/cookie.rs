@@ -44,6 +44,17 @@ impl Cookies {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn named(session: &str, path: &str) -> Self {
+        Self {
+            session: session.into(),
+            sign_in: format!("{session}_sign_in"),
+            path: path.into(),
+            secure: true,
+            same_site_none: false,
+        }
+    }
+
     /// The session cookie's name.
     pub fn session(&self) -> &str {
         &self.session
@@ -153,13 +164,7 @@ mod tests {
     use super::*;
 
     fn cookies() -> Cookies {
-        Cookies {
-            session: "wfgen_token".into(),
-            sign_in: "wfgen_token_sign_in".into(),
-            path: "/wfgen".into(),
-            secure: true,
-            same_site_none: false,
-        }
+        Cookies::named("wfgen_token", "/wfgen")
     }
 
     #[test]

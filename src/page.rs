@@ -318,6 +318,7 @@ mod tests {
             "text/html;q=0.4, application/json;q=0.5",
             "text/*;q=0.3, application/*;q=0.9",
             "text/html;q=1;q=1",
+            r#"text/html;x="\",";q=0.2, application/json;q=0.5"#,
             "text/html;q=x",
             "text/ html",
             "image/*",

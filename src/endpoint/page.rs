@@ -22,14 +22,14 @@ pub(super) struct Choice {
 pub(super) fn chooser(language: Language, choices: &[Choice]) -> Document {
     let title = language.pick(
         "How would you like to sign in?",
-        "Comment souhaitez-vous vous connecter\u{a0}?",
+        "Choisissez votre connexion",
     );
     let body = html! {
         h1 { (title) }
         p {
             (language.pick(
-                "Choose who knows you:",
-                "Choisissez qui vous connaît\u{a0}:",
+                "Choose your sign-in provider:",
+                "Par quel fournisseur passez-vous\u{a0}?",
             ))
         }
         ul.actions.column {
@@ -88,11 +88,11 @@ pub(super) fn frame_breakout(language: Language, sign_in: &str, here: &str) -> D
         "Aucune session n’est ouverte, ou elle a pris fin, et la connexion n’est pas possible dans cette partie de la page.",
     );
     let unsaved = language.pick(
-        "If something around this part is not saved yet, sign in in a new window, then come back and load this part again.",
+        "If something around this part is not saved yet, use a new window, then come back and load this part again.",
         "Si quelque chose autour de cette partie n’est pas encore enregistré, connectez-vous dans une nouvelle fenêtre, puis revenez ici et rechargez cette partie.",
     );
     let in_this_window = language.pick("Sign in", "Se connecter");
-    let in_new_window = language.pick("Sign in in a new window", "Se connecter, nouvelle fenêtre");
+    let in_new_window = language.pick("Use a new window", "Dans une nouvelle fenêtre");
     let body = html! {
         h1 { (title) }
         p { (explanation) }

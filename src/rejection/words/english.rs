@@ -25,7 +25,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             checks: &[
                 "The cookie is `Secure` where `server.public_url` is https: people who arrive by plain http never send it back",
                 "The page must be opened under the host of `server.public_url`: a cookie of another host does not come along",
-                "Where the application is shown in a foreign site's frame, `session.same_site` must be \"none\"",
+                "Where the application is shown in a foreign site’s frame, `session.same_site` must be \"none\"",
             ],
         },
         Kind::ForeignSignIn => Texts {
@@ -60,11 +60,11 @@ pub(super) fn texts(kind: &Kind) -> Texts {
         },
         Kind::TokenInvalid { .. } => Texts {
             title: "The sign-in could not be verified",
-            explanation: "The sign-in provider's answer did not pass the checks that keep others from signing in as you. This is not your fault.",
+            explanation: "The sign-in provider’s answer did not pass the checks that keep others from signing in as you. This is not your fault.",
             advice: "Try again once. If it comes back, tell your administrator.",
             checks: &[
                 "The log line with this id names the check, what was expected and what was found",
-                "`vestibule check --online` compares the clocks and the provider's own description with the configuration",
+                "`vestibule check --online` compares the clocks and the provider’s own description with the configuration",
             ],
         },
         Kind::Conflict => Texts {
@@ -84,10 +84,10 @@ pub(super) fn texts(kind: &Kind) -> Texts {
         },
         Kind::Refused { .. } => Texts {
             title: "Your account was not accepted",
-            explanation: "You signed in, but the rules of this site's directory do not let this account in.",
+            explanation: "You signed in, but the rules of this site’s directory do not let this account in.",
             advice: "Show this page to your administrator, or use another account.",
             checks: &[
-                "`vestibule explain --claims FILE` shows what the directory makes of a person's claims, field by field, and writes nothing",
+                "`vestibule explain --claims FILE` shows what the directory makes of a person’s claims, field by field, and writes nothing",
             ],
         },
         Kind::TokenTooLarge => Texts {
@@ -105,10 +105,10 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Allow cookies for this site, then try again. If it comes back, show this page to your administrator.",
             checks: &[
                 "The cookie is `Secure` where `server.public_url` is https: a browser that arrives by plain http drops it",
-                "The cookie's path is the base path of `server.public_url`, to the letter: the page must lie below it",
+                "The cookie’s path is the base path of `server.public_url`, to the letter: the page must lie below it",
                 "The page must be opened under the host of `server.public_url`, and nothing in front of this server may remove `Set-Cookie`",
-                "In a foreign site's frame the browser blocks the cookie unless `session.same_site` is \"none\", or blocks it altogether",
-                "A clock that is wrong by more than the session's lifetime ends each session at once",
+                "In a foreign site’s frame the browser blocks the cookie unless `session.same_site` is \"none\", or blocks it altogether",
+                "A clock that is wrong by more than the session’s lifetime ends each session at once",
             ],
         },
         Kind::LoopApplication => Texts {
@@ -116,7 +116,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             explanation: "You are signed in and your session is good, yet the application sent you to sign in again several times within half a minute. So that you do not go round in circles, it stops here. This is not your fault.",
             advice: "Try again later, or show this page to your administrator.",
             checks: &[
-                "The first secret of `session.keys` must be the application's `ApplicationSecurityAuthSessionTokenSigningSecret`, byte for byte",
+                "The first secret of `session.keys` must be the application’s `ApplicationSecurityAuthSessionTokenSigningSecret`, byte for byte",
                 "`session.issuer` and `session.audience` must be what the application expects, `session.algorithm` what it verifies",
                 "The application must know the username (`session.username_claim`), and the user must be active there",
                 "`session.cookie` must be the name that the application reads, and `upstream.identity.session_cookie` must be \"forward\"",
@@ -148,7 +148,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             checks: &["The limit is `server.limits.body_size`"],
         },
         Kind::WrongHost => Texts {
-            title: "This is not the application's address",
+            title: "This is not the application’s address",
             explanation: "The request names a host that this server does not serve. The address may be misspelt or out of date.",
             advice: "Go to the front page and renew your bookmark.",
             checks: &[
@@ -182,7 +182,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
         },
         Kind::StoreDown => Texts {
             title: "Signing in is not possible just now",
-            explanation: "The directory that knows this site's users does not answer. This is not your fault. Whoever is signed in already can go on working.",
+            explanation: "The directory that knows this site’s users does not answer. This is not your fault. Whoever is signed in already can go on working.",
             advice: "Try again in a moment.",
             checks: &[
                 "The log says why: usually a full disk, or rights to the file of `store.url`",

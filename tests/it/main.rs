@@ -1,2 +1,6 @@
-#[test]
-fn a() {}
+//! End-to-end tests.
+
+#![allow(clippy::unwrap_used)]
+
+mod relying_party;
+mod support;

@@ -298,6 +298,7 @@ fn directory() -> Directory {
 #[tokio::test]
 async fn an_honest_provider_signs_people_in() {
     let journey = Journey::start().await;
+    journey.provider.set_lifetime(7200);
     let name = "https://example.com/claim";
     journey
         .provider
@@ -307,13 +308,17 @@ async fn an_honest_provider_signs_people_in() {
     assert_eq!(claims.provider(), "lying");
     assert_eq!(claims.issuer(), journey.provider.issuer());
     assert_eq!(claims.subject(), "person-1");
-    assert!((now() + 3500..now() + 3700).contains(&claims.expires_at()));
+    assert!((now() + 7100..now() + 7300).contains(&claims.expires_at()));
     assert_eq!(claims.set()["preferred_username"], "alice");
     assert_eq!(claims.set()[name], json!([1, "x"]));
     assert_eq!(claims.set()["aud"], CLIENT_ID);
     let text = std::str::from_utf8(tokens.id_token.expose()).unwrap();
     assert_eq!(text.split('.').count(), 3);
     assert!(!format!("{:?}", tokens.id_token).contains(text));
+    assert_eq!(
+        journey.provider.authorization()["nonce"],
+        claims.set()["nonce"]
+    );
     assert_eq!(journey.provider.complaints(), Vec::<String>::new());
     let asked = journey.provider.requests();
     assert_eq!((asked.token, asked.jwks, asked.user_info), (1, 1, 0));

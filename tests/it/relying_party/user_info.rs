@@ -119,6 +119,10 @@ async fn its_subject_is_the_id_tokens() {
             Lie::AccessTokenWithLineBreak,
             "expected an access token of visible ASCII",
         ),
+        (
+            Lie::AccessTokenNotAscii,
+            "expected an access token of visible ASCII",
+        ),
     ] {
         journey.provider.lie(lie);
         let reason = journey.refusal().await;

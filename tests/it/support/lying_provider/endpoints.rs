@@ -221,6 +221,7 @@ fn token(issuer: &str, mut state: MutexGuard<'_, State>, request: TokenRequest) 
     let id_token = draft.id_token();
     let access_token = match state.lie {
         Some(Lie::AccessTokenWithLineBreak) => format!("{}\r\nX-Evil: 1", random_text()),
+        Some(Lie::AccessTokenNotAscii) => format!("{} é", random_text()),
         _ => random_text(),
     };
     let subject = state.claims.get("sub").cloned();

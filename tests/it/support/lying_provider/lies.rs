@@ -67,6 +67,7 @@ pub(crate) enum Lie {
     TokenRedirect,
     NoIdToken,
     AccessTokenWithLineBreak,
+    AccessTokenNotAscii,
     // UserInfo
     UserInfoOtherSubject,
     UserInfoNoSubject,

@@ -5,6 +5,7 @@ mod authorization;
 mod claims;
 mod discovery;
 mod id_token;
+mod keys;
 mod probe;
 mod redemption;
 mod request;

@@ -1,8 +1,6 @@
 //! What is known of a provider now: its metadata (OpenID Connect Discovery 1.0) and its keys.
 //!
-//! Starts without the provider, goes on with the last good answer while the provider is away, and
-//! learns new keys at once when a signature names one that is not known, though at most once in ten
-//! seconds: whoever can make us look at foreign key ids must not make us hammer the provider.
+//! Starts without the provider, and goes on with the last good answer while the provider is away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +20,12 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::keys::check_keys;
 use super::redemption::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::{ProviderDown, RelyingParty};
-use crate::config::{self, ClientAuthentication, IdTokenAlgorithm};
-use crate::environment::{Random, SystemRandom, UnixSeconds};
-
-/// At most one fetch for unknown keys in so many seconds.
-pub(super) const KEY_FETCH_INTERVAL: UnixSeconds = 10;
+use crate::config::{self, ClientAuthentication};
+use crate::environment::{Random, SystemRandom};
 
 /// When a provider is asked again.
 #[derive(Debug, Clone, Copy)]
@@ -227,52 +223,6 @@ impl RelyingParty {
                 .set_redirect_uri(redirect),
         )
     }
-
-    /// Newer keys than `seen`, for a signature that none of those made; `None` when there are none or
-    /// when it is too early to ask again.
-    pub(super) async fn newer_keys(
-        &self,
-        seen: &Arc<CoreJsonWebKeySet>,
-        now: UnixSeconds,
-    ) -> Option<Arc<Discovered>> {
-        // Whoever waits here uses what the one before fetched.
-        let mut fetched_at = self.key_fetch.lock().await;
-        let known = self.discovered.load_full()?;
-        if !Arc::ptr_eq(&known.keys, seen) {
-            return Some(known);
-        }
-        if fetched_at.is_some_and(|at| (0..KEY_FETCH_INTERVAL).contains(&now.saturating_sub(at))) {
-            return None;
-        }
-        *fetched_at = Some(now);
-        match self.fetch_keys(&known).await {
-            Ok(keys) => {
-                let discovered = Arc::new(Discovered {
-                    keys: Arc::new(keys),
-                    ..Discovered::clone(&known)
-                });
-                self.discovered.store(Some(Arc::clone(&discovered)));
-                Some(discovered)
-            }
-            Err(reason) => {
-                tracing::warn!(
-                    provider = self.name(),
-                    reason,
-                    "a signature names an unknown key, and the provider's keys cannot be fetched"
-                );
-                None
-            }
-        }
-    }
-
-    async fn fetch_keys(&self, known: &Discovered) -> Result<CoreJsonWebKeySet, String> {
-        let http = Observed::new(&self.http);
-        let keys = CoreJsonWebKeySet::fetch_async(known.metadata.jwks_uri(), &http)
-            .await
-            .map_err(|error| discovery_reason(&error, &http.last()))?;
-        check_keys(&keys, &self.provider)?;
-        Ok(keys)
-    }
 }
 
 /// The client secret as the text that goes over the wire; none where the client sends none.
@@ -315,16 +265,8 @@ fn check_endpoints(metadata: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
-fn check_keys(keys: &CoreJsonWebKeySet, provider: &config::Provider) -> Result<(), String> {
-    let by_secret = provider.algorithms.contains(&IdTokenAlgorithm::HS256);
-    match keys.keys().is_empty() && !by_secret {
-        true => Err("the provider's key set holds no key that can be used".to_owned()),
-        false => Ok(()),
-    }
-}
-
 /// The crate's error without the answer's body.
-fn discovery_reason(error: &DiscoveryError<HttpFault>, last: &Answered) -> String {
+pub(super) fn discovery_reason(error: &DiscoveryError<HttpFault>, last: &Answered) -> String {
     match error {
         DiscoveryError::Request(fault) => fault.to_string(),
         DiscoveryError::Response(status, _, _) if *status != http::StatusCode::OK => {
@@ -355,4 +297,53 @@ fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     SystemRandom.fill(&mut byte);
     pause.mul_f64(0.75 + f64::from(byte[0]) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_goes_out_over_https_where_the_issuer_has_it() {
+        let checked = |issuer: &str, endpoint: &str, url: &str| {
+            let mut document = serde_json::json!({
+                "issuer": issuer,
+                "authorization_endpoint": "https://id.example/authorize",
+                "token_endpoint": "https://id.example/token",
+                "userinfo_endpoint": "https://id.example/userinfo",
+                "jwks_uri": "https://id.example/jwks",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256", "XX999"],
+            });
+            document[endpoint] = url.into();
+            check_endpoints(&serde_json::from_value(document).unwrap())
+        };
+        for endpoint in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "userinfo_endpoint",
+            "jwks_uri",
+        ] {
+            let fault = checked("https://id.example", endpoint, "http://id.example/x").unwrap_err();
+            assert!(fault.starts_with(endpoint), "{fault}");
+            assert_eq!(
+                checked("https://id.example", endpoint, "https://else/x"),
+                Ok(())
+            );
+            assert_eq!(
+                checked("http://127.0.0.1", endpoint, "http://127.0.0.1/x"),
+                Ok(())
+            );
+        }
+    }
+
+    #[test]
+    fn pauses_differ_by_a_quarter() {
+        let pause = Duration::from_secs(4);
+        for _ in 0..100 {
+            let jittered = jittered(pause);
+            assert!((Duration::from_secs(3)..=Duration::from_secs(5)).contains(&jittered));
+        }
+    }
 }

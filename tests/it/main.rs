@@ -5,4 +5,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod readme;
+mod relying_party;
 mod support;

@@ -6,6 +6,7 @@ pub(crate) mod application;
 pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod cookies;
+pub(crate) mod lying_provider;
 pub(crate) mod peer;
 pub(crate) mod provider;
 pub(crate) mod proxy;

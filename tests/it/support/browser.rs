@@ -71,6 +71,7 @@ pub(crate) struct Browser {
     jar: Arc<Mutex<Jar>>,
     hosts: HashMap<String, SocketAddr>,
     language: Option<String>,
+    refused: Option<String>,
 }
 
 impl Browser {
@@ -88,6 +89,12 @@ impl Browser {
     /// Its Accept-Language.
     pub(crate) fn speaking(mut self, language: &str) -> Self {
         self.language = Some(language.to_owned());
+        self
+    }
+
+    /// Never keeps a cookie of that name.
+    pub(crate) fn refusing(mut self, cookie: &str) -> Self {
+        self.refused = Some(cookie.to_owned());
         self
     }
 
@@ -209,7 +216,10 @@ impl Browser {
         let answer = exchange(self.address(url), bytes);
         let mut jar = self.jar.lock().unwrap();
         for field in answer.all("set-cookie") {
-            jar.store(url, field);
+            let name = field.split('=').next().unwrap_or_default();
+            if self.refused.as_deref() != Some(name) {
+                jar.store(url, field);
+            }
         }
         answer
     }

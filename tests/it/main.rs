@@ -4,4 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cookies;
+mod identity;
+mod provisioning;
+mod session;
+mod sign_in;
 mod support;

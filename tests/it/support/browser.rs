@@ -72,6 +72,7 @@ pub(crate) struct Browser {
     hosts: HashMap<String, SocketAddr>,
     language: Option<String>,
     refused: Option<String>,
+    barrier: Option<String>,
 }
 
 impl Browser {
@@ -96,6 +97,11 @@ impl Browser {
     pub(crate) fn refusing(mut self, cookie: &str) -> Self {
         self.refused = Some(cookie.to_owned());
         self
+    }
+
+    /// Follows no redirect to an address that starts so.
+    pub(crate) fn stop_before(&mut self, address: &str) {
+        self.barrier = Some(address.to_owned());
     }
 
     /// Types an address and stays at whatever answers first.
@@ -181,6 +187,12 @@ impl Browser {
             let next = sending.url.join(location).unwrap_or_else(|fault| {
                 panic!("{} sent to {location:?}: {fault}", sending.url);
             });
+            if let Some(barrier) = &self.barrier
+                && next.as_str().starts_with(barrier)
+            {
+                let url = sending.url;
+                return Page { url, answer, trail };
+            }
             if matches!(answer.status, 301..=303) && sending.method != "HEAD" {
                 sending.method = "GET".to_owned();
                 sending.body = None;

@@ -590,18 +590,3 @@ user_fields! {
     ExtendedAttribute4 = "extended_attribute_4", ExtendedAttribute5 = "extended_attribute_5",
     SystemIdentifier = "system_identifier", DisplayName = "display_name",
 }
-
-impl Config {
-    /// The claims that mappings read.
-    pub fn claims_in_use(&self) -> std::collections::BTreeSet<String> {
-        let rules = self
-            .directories
-            .iter()
-            .flat_map(|directory| &directory.mapping);
-        let named = rules.filter_map(|(_, rule)| match &rule.source {
-            Source::Claims(names) => Some(names.clone()),
-            Source::Value(_) => None,
-        });
-        named.flatten().collect()
-    }
-}

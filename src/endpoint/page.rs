@@ -130,7 +130,7 @@ mod tests {
         [
             chooser(language, &[choice]),
             signed_out(language, HOSTILE),
-            confirm_logout(language, HOSTILE, HOSTILE, HOSTILE),
+            confirm_logout(language, HOSTILE, HOSTILE),
             frame_breakout(language, HOSTILE, HOSTILE),
         ]
     }
@@ -170,8 +170,12 @@ mod tests {
 
     #[test]
     fn signing_out_from_elsewhere_is_a_post_with_the_token() {
-        let page = confirm_logout(Language::English, "/wfgen/auth/logout", "sealed", "/wfgen");
-        let form = "<form method=\"post\" action=\"/wfgen/auth/logout\"><input type=\"hidden\" name=\"token\" value=\"sealed\">";
+        let page = confirm_logout(
+            Language::English,
+            "/wfgen/auth/logout?confirm=sealed",
+            "/wfgen",
+        );
+        let form = "<form method=\"post\" action=\"/wfgen/auth/logout?confirm=sealed\">";
         assert!(page.body.contains(form), "{}", page.body);
     }
 

@@ -4,6 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cookies;
+mod identity;
+mod provisioning;
 mod readme;
 mod relying_party;
+mod session;
+mod sign_in;
 mod support;

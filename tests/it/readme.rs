@@ -22,11 +22,15 @@ fn block<'a>(text: &'a str, heading: &str, language: &str) -> &'a str {
 /// Writes the configuration and every secret that it names into a new folder.
 fn installed(toml: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
-    for (_, rest) in toml.match_indices("file = \"").map(|(at, m)| toml.split_at(at + m.len())) {
+    for (_, rest) in toml
+        .match_indices("file = \"")
+        .map(|(at, m)| toml.split_at(at + m.len()))
+    {
         let name = rest.split('"').next().expect("the name ends");
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
-        std::fs::write(path, "0123456789abcdef0123456789abcdef0123456789abcdef\n").expect("a secret");
+        std::fs::write(path, "0123456789abcdef0123456789abcdef0123456789abcdef\n")
+            .expect("a secret");
     }
     let path = folder.path().join("proxy.toml");
     std::fs::write(&path, toml).expect("the file");
@@ -76,7 +80,9 @@ fn the_terminator_example_loads() {
 #[test]
 fn every_problem_is_in_the_table() {
     let readme = read("README.md");
-    let (_, table) = readme.split_once("### Status codes of our own").expect("the heading");
+    let (_, table) = readme
+        .split_once("### Status codes of our own")
+        .expect("the heading");
     let (table, _) = table.split_once("\n### ").expect("the next heading");
     let source = read("src/rejection.rs");
     let (_, slugs) = source.split_once("fn slug(").expect("the function");
@@ -84,7 +90,10 @@ fn every_problem_is_in_the_table() {
     let slugs: Vec<_> = slugs.split('"').skip(1).step_by(2).collect();
     assert!(slugs.len() >= 26, "{slugs:?}");
     for slug in slugs {
-        assert!(table.contains(&format!("`{slug}`")), "{slug} is not in the README");
+        assert!(
+            table.contains(&format!("`{slug}`")),
+            "{slug} is not in the README"
+        );
     }
 }
 
@@ -97,13 +106,22 @@ fn every_link_leads_somewhere() {
         .filter(|line| line.starts_with("##"))
         .map(|line| {
             let text = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            let kept = text
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
             kept.collect::<String>().replace(' ', "-")
         })
         .collect();
-    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+    for target in readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
         match target.strip_prefix('#') {
-            Some(anchor) => assert!(anchors.iter().any(|a| a == anchor), "#{anchor} of {anchors:?}"),
+            Some(anchor) => assert!(
+                anchors.iter().any(|a| a == anchor),
+                "#{anchor} of {anchors:?}"
+            ),
             None if target.starts_with("https://") => {}
             None => assert!(in_repository(target).exists(), "{target} is not there"),
         }

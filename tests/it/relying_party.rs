@@ -83,6 +83,7 @@ impl Journey {
         let request = AuthorizationRequest {
             return_to,
             select_account,
+            restarted: false,
             binding: BINDING,
         };
         self.party()

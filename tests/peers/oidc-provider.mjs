@@ -11,6 +11,7 @@
 // Control server (loopback, JSON):
 //   POST /claims {"alice": {...}}     replaces what is claimed about these users
 //   POST /lifetime {"CLIENT": 5}      ID tokens for that client live so many seconds
+//   POST /client {"client_id": ...}   knows this client (RFC 7591 metadata) under the id that it names
 //   POST /rotate {"keep": true}       new signing keys; the old ones stay published, or not
 //   GET  /seen                        {"requests": ["GET /auth"], "secrets": [tokens and codes given out]}
 import { createServer } from 'node:http';
@@ -127,6 +128,7 @@ answer = provider(issuer, keys);
 const CONTROLS = {
   '/claims': (body) => Object.entries(body).forEach(([sub, claims]) => claimsOf.set(sub, claims)),
   '/lifetime': (body) => Object.entries(body).forEach(([client, seconds]) => lifetimeOf.set(client, seconds)),
+  '/client': (body) => new Kept('Client').upsert(body.client_id, body),
   '/rotate': ({ keep }) => {
     keys = [...newKeys(), ...(keep ? keys : [])];
     answer = provider(issuer, keys);

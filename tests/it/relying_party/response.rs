@@ -56,6 +56,7 @@ async fn each_provider_has_its_callback_and_the_first_two() {
         let request = AuthorizationRequest {
             return_to: "/wfgen",
             select_account: false,
+            restarted: false,
             binding: BINDING,
         };
         let url = party
@@ -315,6 +316,7 @@ async fn any_return_address_survives_the_round_trip() {
             let request = AuthorizationRequest {
                 return_to: &return_to,
                 select_account: false,
+                restarted: false,
                 binding: &binding,
             };
             let url =

@@ -71,6 +71,8 @@ pub(crate) struct Browser {
     jar: Arc<Mutex<Jar>>,
     hosts: HashMap<String, SocketAddr>,
     language: Option<String>,
+    refused: Option<String>,
+    barrier: Option<String>,
 }
 
 impl Browser {
@@ -89,6 +91,17 @@ impl Browser {
     pub(crate) fn speaking(mut self, language: &str) -> Self {
         self.language = Some(language.to_owned());
         self
+    }
+
+    /// Never keeps a cookie of that name.
+    pub(crate) fn refusing(mut self, cookie: &str) -> Self {
+        self.refused = Some(cookie.to_owned());
+        self
+    }
+
+    /// Follows no redirect to an address that starts so.
+    pub(crate) fn stop_before(&mut self, address: &str) {
+        self.barrier = Some(address.to_owned());
     }
 
     /// Types an address and stays at whatever answers first.
@@ -174,6 +187,12 @@ impl Browser {
             let next = sending.url.join(location).unwrap_or_else(|fault| {
                 panic!("{} sent to {location:?}: {fault}", sending.url);
             });
+            if let Some(barrier) = &self.barrier
+                && next.as_str().starts_with(barrier)
+            {
+                let url = sending.url;
+                return Page { url, answer, trail };
+            }
             if matches!(answer.status, 301..=303) && sending.method != "HEAD" {
                 sending.method = "GET".to_owned();
                 sending.body = None;
@@ -209,7 +228,10 @@ impl Browser {
         let answer = exchange(self.address(url), bytes);
         let mut jar = self.jar.lock().unwrap();
         for field in answer.all("set-cookie") {
-            jar.store(url, field);
+            let name = field.split('=').next().unwrap_or_default();
+            if self.refused.as_deref() != Some(name) {
+                jar.store(url, field);
+            }
         }
         answer
     }

@@ -19,18 +19,17 @@ impl Peer {
     #[track_caller]
     pub(crate) fn start(script: &str, arguments: &[&str]) -> (Self, Value) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-        assert!(
-            folder.join("node_modules").is_dir(),
-            "tests/peers/node_modules is missing: run tests/run, which installs the peers"
-        );
-        let mut child = Command::new("node")
+        let node = folder.join("node_modules/.bin/node");
+        let mut child = Command::new(&node)
             .arg("--no-warnings")
             .arg(folder.join(script))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|fault| panic!("node does not start ({fault}): run tests/run"));
+            .unwrap_or_else(|fault| {
+                panic!("{} does not start ({fault}): run tests/run", node.display())
+            });
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut peer = Self {

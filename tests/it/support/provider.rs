@@ -41,6 +41,24 @@ impl Provider {
         }
     }
 
+    /// One of a test's own on that port that knows this client from the start.
+    pub(crate) fn start_with(
+        port: u16,
+        client: &Client,
+        redirects: &[String],
+        after_logout: &[String],
+    ) -> Self {
+        let provider = Self::start(port);
+        let known = json!({
+            "client_id": client.id,
+            "client_secret": client.secret,
+            "redirect_uris": redirects,
+            "post_logout_redirect_uris": after_logout,
+        });
+        provider.control("/client", &known);
+        provider
+    }
+
     /// Registers a client (RFC 7591) for these redirect URIs.
     pub(crate) fn register(&self, redirects: &[String], after_logout: &[String]) -> Client {
         let issuer = Url::parse(&self.issuer).unwrap();

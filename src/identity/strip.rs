@@ -40,7 +40,17 @@ const FORWARDING: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
     folded: Vec<u8>,
-    prefix: bool,
+    reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// This name alone.
+    Name,
+    /// `X-WfGen-*`: whole words after the prefix.
+    Words,
+    /// `X-Wf*`: anything after the prefix.
+    Prefix,
 }
 
 /// Names and prefixes of header fields.
@@ -121,9 +131,14 @@ pub(super) fn same(pattern: &str, name: &str) -> bool {
 fn covered(patterns: &[Pattern], name: &str) -> bool {
     let mut buffer = [0; LONGEST];
     let folded = fold(name, &mut buffer);
-    patterns.iter().any(|pattern| match pattern.prefix {
-        true => folded.starts_with(&pattern.folded),
-        false => folded == pattern.folded,
+    patterns.iter().any(|pattern| {
+        folded
+            .strip_prefix(&*pattern.folded)
+            .is_some_and(|rest| match pattern.reach {
+                Reach::Name => rest.is_empty(),
+                Reach::Words => rest.is_empty() || rest[0] == b'_',
+                Reach::Prefix => true,
+            })
     })
 }
 
@@ -131,10 +146,14 @@ impl Pattern {
     fn new(name: &str) -> Self {
         let mut buffer = [0; LONGEST];
         let folded = fold(name, &mut buffer).to_vec();
-        Self {
-            folded,
-            prefix: name.ends_with('*'),
-        }
+        let reach = match name.strip_suffix('*') {
+            None => Reach::Name,
+            Some(prefix) if prefix.ends_with(|last: char| !last.is_ascii_alphanumeric()) => {
+                Reach::Words
+            }
+            Some(_) => Reach::Prefix,
+        };
+        Self { folded, reach }
     }
 }
 

@@ -7,6 +7,7 @@
 mod cookies;
 mod identity;
 mod provisioning;
+mod ranks;
 mod readme;
 mod relying_party;
 mod session;

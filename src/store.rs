@@ -160,6 +160,14 @@ impl Store {
         todo!()
     }
 
+    /// The user of that username, compared by its skeleton.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn user_by_name(&self, _username: &str) -> Result<Option<User>, Error> {
+        todo!()
+    }
+
     /// Whether the store answers now.
     ///
     /// # Errors

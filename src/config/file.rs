@@ -474,7 +474,8 @@ pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, without ASCII case and with `-` and `_` equal.
+/// Edits between two names, a swap of neighbours being one (optimal string alignment); ASCII case
+/// and `-` for `_` are none.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |c: char| match c {
         '-' => '_',
@@ -482,15 +483,20 @@ fn distance(a: &str, b: &str) -> usize {
     };
     // Names are short; a long one is no slip of any.
     let a: Vec<char> = a.chars().take(64).map(fold).collect();
+    let b: Vec<char> = b.chars().map(fold).collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=a.len()).collect();
-    for (i, b) in b.chars().map(fold).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, a) in a.iter().enumerate() {
-            let replaced = diagonal + usize::from(*a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    for (i, d) in b.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, c) in a.iter().enumerate() {
+            let replaced = row[j] + usize::from(c != d);
+            let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *c == b[i - 1] && a[j - 1] == *d {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[a.len()]
 }

@@ -1,6 +1,9 @@
 //! The README says what the program does: its smallest configuration loads, and its tables are whole.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use vestibule::telemetry::metrics::Metrics;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -22,11 +25,15 @@ fn block<'a>(text: &'a str, heading: &str, language: &str) -> &'a str {
 /// Writes the configuration and every secret that it names into a new folder.
 fn installed(toml: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
-    for (_, rest) in toml.match_indices("file = \"").map(|(at, m)| toml.split_at(at + m.len())) {
+    for (_, rest) in toml
+        .match_indices("file = \"")
+        .map(|(at, m)| toml.split_at(at + m.len()))
+    {
         let name = rest.split('"').next().expect("the name ends");
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
-        std::fs::write(path, "0123456789abcdef0123456789abcdef0123456789abcdef\n").expect("a secret");
+        std::fs::write(path, "0123456789abcdef0123456789abcdef0123456789abcdef\n")
+            .expect("a secret");
     }
     let path = folder.path().join("proxy.toml");
     std::fs::write(&path, toml).expect("the file");
@@ -39,7 +46,7 @@ fn the_smallest_configuration_loads() {
     let toml = block(&readme, "## The smallest real proxy.toml", "toml");
     let (_folder, path) = installed(toml);
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's proxy.toml has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's proxy.toml has faults: {faults}"));
     assert_eq!(
         config.server.endpoint_url("callback"),
         "https://workflow.example.com/wfgen/auth/callback"
@@ -55,7 +62,7 @@ fn the_mapping_examples_load() {
     let name = "name = \"family_name\"";
     let (_folder, path) = installed(&format!("{head}{mapping}\n{name}\n"));
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults}"));
     let mapping = &config.directories[0].mapping;
     assert_eq!(mapping.len(), 6, "{mapping:?}");
 }
@@ -68,7 +75,7 @@ fn the_terminator_example_loads() {
     let toml = smallest.replacen("[server]", server, 1);
     let (_folder, path) = installed(&toml);
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's [server] has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's [server] has faults: {faults}"));
     assert_eq!(config.server.trusted_proxies.len(), 1);
 }
 
@@ -76,7 +83,9 @@ fn the_terminator_example_loads() {
 #[test]
 fn every_problem_is_in_the_table() {
     let readme = read("README.md");
-    let (_, table) = readme.split_once("### Status codes of our own").expect("the heading");
+    let (_, table) = readme
+        .split_once("### Status codes of our own")
+        .expect("the heading");
     let (table, _) = table.split_once("\n### ").expect("the next heading");
     let source = read("src/rejection.rs");
     let (_, slugs) = source.split_once("fn slug(").expect("the function");
@@ -84,8 +93,38 @@ fn every_problem_is_in_the_table() {
     let slugs: Vec<_> = slugs.split('"').skip(1).step_by(2).collect();
     assert!(slugs.len() >= 26, "{slugs:?}");
     for slug in slugs {
-        assert!(table.contains(&format!("`{slug}`")), "{slug} is not in the README");
+        assert!(
+            table.contains(&format!("`{slug}`")),
+            "{slug} is not in the README"
+        );
     }
+}
+
+/// Every metric has its row, and every row its metric.
+#[test]
+fn every_metric_is_in_the_table() {
+    let readme = read("README.md");
+    let documented: BTreeSet<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `vestibule_"))
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter_map(|name| name.split('{').next())
+        .map(str::to_owned)
+        .collect();
+    let metrics = Metrics::new(1);
+    metrics.login("okta", "created");
+    metrics.provisioning("SELF_PROVISIONING", "created");
+    metrics.provider_up("okta", true);
+    let text = metrics.text();
+    let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let exposed: BTreeSet<_> = exposed
+        .filter_map(|line| match line.split_once(' ')? {
+            (name, "counter") => Some(format!("{name}_total")),
+            (name, _) => Some(name.to_owned()),
+        })
+        .collect();
+    assert_eq!(documented, exposed);
 }
 
 /// A link within the repository leads somewhere.
@@ -97,13 +136,22 @@ fn every_link_leads_somewhere() {
         .filter(|line| line.starts_with("##"))
         .map(|line| {
             let text = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            let kept = text
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
             kept.collect::<String>().replace(' ', "-")
         })
         .collect();
-    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+    for target in readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
         match target.strip_prefix('#') {
-            Some(anchor) => assert!(anchors.iter().any(|a| a == anchor), "#{anchor} of {anchors:?}"),
+            Some(anchor) => assert!(
+                anchors.iter().any(|a| a == anchor),
+                "#{anchor} of {anchors:?}"
+            ),
             None if target.starts_with("https://") => {}
             None => assert!(in_repository(target).exists(), "{target} is not there"),
         }

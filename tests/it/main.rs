@@ -4,10 +4,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod command_line;
 mod cookies;
 mod identity;
 mod provisioning;
 mod readme;
+mod reference;
 mod relying_party;
 mod session;
 mod sign_in;

@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod command_line;
 mod cookies;
 mod identity;
 mod provisioning;
 mod ranks;
 mod readme;
+mod reference;
 mod relying_party;
 mod session;
 mod sign_in;

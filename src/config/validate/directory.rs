@@ -1,6 +1,7 @@
 //! `[[directories]]`: who is who, and which claim becomes which user field.
 
-use crate::config::file::{Section, nearest};
+use crate::config::file::Section;
+use crate::config::slip::nearest;
 use crate::config::value::Value;
 use crate::config::{
     Adopt, Directory, FieldRule, Missing, Rename, Source, Sync, UserField, UserStatus,

@@ -56,12 +56,13 @@ name = "family_name"
 /// The smallest file with `line` added below the first `header`, or in place of the line below it
 /// that sets the same key.
 fn with(header: &str, line: &str) -> String {
-    let key = line.split('=').next().unwrap().trim();
+    let key = |line: &str| line.split('=').next().unwrap().trim().to_owned();
+    let keys: Vec<String> = line.lines().map(key).collect();
     let (before, after) = SMALLEST.split_once(&format!("{header}\n")).unwrap();
     let end = after.find("\n[").map_or(after.len(), |end| end + 1);
     let kept: String = after[..end]
         .lines()
-        .filter(|old| old.split('=').next().unwrap().trim() != key)
+        .filter(|old| !keys.contains(&key(old)))
         .map(|old| format!("{old}\n"))
         .collect();
     format!("{before}{header}\n{line}\n{kept}{}", &after[end..])
@@ -211,10 +212,7 @@ fn every_fault_says_where_what_and_what_else() {
         let [header, line, key, found, expected, hint] = columns[..] else {
             panic!("six columns: {row}");
         };
-        let line = &line.replace(
-            "\n", "
-",
-        );
+        let line = &line.replace(r"\n", "\n");
         let text = with(header, line);
         let faults = faults(&text);
         let [fault] = faults.as_slice() else {

@@ -1,1 +1,232 @@
-//! stub
+//! The command line: what is asked for, and how success and failure are told.
+//!
+//! Results go to stdout, everything else to stderr as `error:`, `warning:` and `hint:` lines. Exit
+//! codes: 0 done, 1 failed, 2 wrong usage (clap's own), 64 bad configuration.
+
+mod check;
+mod demo;
+mod explain;
+mod keys;
+mod run;
+mod users;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// Something asked for could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What, with expected and found; lower case, no full stop, no secret.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// The process's exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// Exit code of a bad configuration.
+    pub const BAD_CONFIGURATION: u8 = 64;
+
+    /// A failure with exit code 1 and no hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            code: 1,
+        }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(format!("the result could not be written: {error}"))
+    }
+}
+
+/// The front door of a WorkflowGen installation: signs people in with OpenID Connect, provisions
+/// them, and forwards their requests with their identity
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, propagate_version = true)]
+struct Arguments {
+    /// The configuration file
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "proxy.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve requests until SIGTERM or SIGINT
+    Run,
+    /// Tell every fault of the configuration, then its warnings
+    Check {
+        /// Also ask the provider, the application, the store and the clock
+        #[arg(long)]
+        online: bool,
+    },
+    /// Show what a sign-in with these claims would do, and write nothing
+    Explain {
+        /// A JSON object of claims, or a JWT whose signature is not looked at
+        #[arg(long, value_name = "FILE")]
+        claims: PathBuf,
+        /// The provider that sends the claims; needed when there are several
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the users of the directories
+    Users {
+        #[command(subcommand)]
+        command: Users,
+    },
+    /// Make secrets and keys
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Try everything out on this machine: a provider, an application and the proxy between them
+    Demo {
+        /// Do one sign-in without a browser, print its journey and end
+        #[arg(long)]
+        once: bool,
+        /// Print the configuration that the demo runs with, and end
+        #[arg(long)]
+        print_config: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Users {
+    /// List every user
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user
+    Show {
+        /// The username
+        name: String,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Print a fresh secret for `session.keys`, or a private key in PEM
+    Generate {
+        /// What the key is for: HS256 gives a secret, the others a PKCS#8 private key
+        #[arg(long, value_name = "NAME", value_enum, default_value_t = keys::Algorithm::HS256, ignore_case = true)]
+        algorithm: keys::Algorithm,
+        /// Write a new file that only its owner can read, instead of printing
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Does what the process's arguments ask for.
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os())
+}
+
+fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Clap prints help, version and usage faults itself, and exits 0 or 2.
+    let arguments = Arguments::parse_from(arguments);
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let path = &arguments.config;
+    match arguments.command {
+        Command::Run => run::run(load(path)?),
+        Command::Check { online } => check::check(&load(path)?, online),
+        Command::Explain {
+            claims,
+            provider,
+            json,
+        } => explain::explain(load(path)?, &claims, provider.as_deref(), json),
+        Command::Users {
+            command: Users::List { json },
+        } => users::list(load(path)?, json),
+        Command::Users {
+            command: Users::Show { name, json },
+        } => users::show(load(path)?, &name, json),
+        Command::Keys {
+            command: Keys::Generate { algorithm, out },
+        } => keys::generate(algorithm, out.as_deref()),
+        Command::Demo { once, print_config } => demo::demo(once, print_config),
+    }
+}
+
+/// Reads the configuration. Its faults are printed here, since they have a form of their own.
+fn load(path: &Path) -> Result<Config, Failure> {
+    config::load(path).map_err(|faults| {
+        let count = match faults.list.len() {
+            1 => "1 fault".to_owned(),
+            many => format!("{many} faults"),
+        };
+        eprint(&faults.render(colours()));
+        Failure {
+            message: format!("{count} in {}", path.display()),
+            hint: None,
+            code: Failure::BAD_CONFIGURATION,
+        }
+    })
+}
+
+fn report(failure: &Failure) {
+    let [red, blue, off] = match colours() {
+        true => ["\x1b[1;31m", "\x1b[1;34m", "\x1b[0m"],
+        false => [""; 3],
+    };
+    let mut text = format!("{red}error:{off} {}\n", failure.message);
+    if let Some(hint) = &failure.hint {
+        text += &format!("{blue}hint:{off} {hint}\n");
+    }
+    eprint(&text);
+}
+
+/// A closed stderr is no reason to fail in another way.
+fn eprint(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Colours are for terminals, unless NO_COLOR says otherwise (no-color.org).
+fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && io::stderr().is_terminal()
+}

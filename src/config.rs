@@ -4,9 +4,14 @@
 //! nothing outside this room sees a raw value. Keys, units and defaults are those of the annotated
 //! reference, the top-level `proxy.toml`; a test holds the two together.
 
+mod fault;
 mod file;
+mod headers;
+mod keys;
 mod validate;
+mod value;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,8 +20,10 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-pub use file::{Fault, Faults, KEYS, Key};
-pub use validate::load;
+pub use fault::{Fault, Faults, Problem};
+pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
+pub use keys::{Fallback, KEYS, Key, Kind, Support};
+pub use validate::{load, load_text};
 
 /// A whole, valid `proxy.toml`.
 #[derive(Debug, Clone)]
@@ -43,6 +50,22 @@ pub struct Config {
     pub log: Log,
     /// Things that are allowed but that the operator should know of; `check` prints them.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Every claim name that a mapping reads, and so what headers of user fields need. The session
+    /// token's username claim may be among them: it stands for the provider's own `username_claim`.
+    pub fn claims_in_use(&self) -> BTreeSet<String> {
+        self.directories
+            .iter()
+            .flat_map(|directory| &directory.mapping)
+            .flat_map(|(_, rule)| match &rule.source {
+                Source::Claims(names) => names.as_slice(),
+                Source::Value(_) => &[],
+            })
+            .cloned()
+            .collect()
+    }
 }
 
 /// A secret read from a file or the environment. Its `Debug` never shows it.

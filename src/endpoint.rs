@@ -1,1 +1,264 @@
-//! stub
+//! Our own endpoints, under `<public_url><auth_path>`. This room knows cookies, pages and redirects,
+//! and nothing of the protocol's details; one file an endpoint, one visible match.
+//!
+//! Endpoints run on the control runtime, since they touch the store and the provider.
+
+mod callback;
+mod login;
+mod logout;
+mod page;
+mod recurrence;
+mod session;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::Config;
+use crate::environment::{Clock, Random};
+use crate::identity::Stripped;
+use crate::oidc::RelyingParties;
+use crate::provisioning::Provisioning;
+use crate::rejection::{Context, Kind, Links, Rejection};
+use crate::route::{Endpoint, Routes};
+use crate::sealing::Sealer;
+use crate::session::{Glance, Session, Sessions};
+use crate::store::Store;
+use crate::telemetry::RequestId;
+use crate::telemetry::metrics::Metrics;
+
+use recurrence::Recurrence;
+
+/// Longest return address; a longer one becomes the base path.
+const LONGEST_RETURN: usize = 1536;
+/// A query's value in a URL of ours.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Everything that a sign-in needs, shared by all endpoints.
+pub struct Endpoints {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The compiled routes.
+    pub routes: Arc<Routes>,
+    /// The providers.
+    pub parties: RelyingParties,
+    /// Seals states and tokens.
+    pub sealer: Sealer,
+    /// Gives and ends sessions.
+    pub sessions: Arc<Sessions>,
+    /// Creates and synchronises users.
+    pub provisioning: Provisioning,
+    /// Users and sessions.
+    pub store: Store,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Who comes round in circles.
+    pub recurrence: Recurrence,
+}
+
+/// A request to one of our endpoints, or one that needs a sign-in.
+#[derive(Debug)]
+pub struct Asked {
+    /// Joins page, log line and audit row.
+    pub id: RequestId,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The method.
+    pub method: Method,
+    /// The target.
+    pub uri: Uri,
+    /// The header section, stripped.
+    pub headers: HeaderMap,
+}
+
+impl Asked {
+    /// What an endpoint needs of a request; its body is not among it.
+    pub fn of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
+        Self {
+            id,
+            client: stripped.client(),
+            method: stripped.method().clone(),
+            uri: stripped.uri().clone(),
+            headers: stripped.headers().clone(),
+        }
+    }
+
+    /// What a page about a request needs, once the request itself has gone on to the application.
+    pub fn reader_of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
+        let mut headers = HeaderMap::new();
+        for name in [
+            ACCEPT,
+            ACCEPT_LANGUAGE,
+            HeaderName::from_static("sec-fetch-mode"),
+        ] {
+            if let Some(value) = stripped.headers().get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let (method, uri) = (stripped.method().clone(), stripped.uri().clone());
+        Self {
+            id,
+            client: stripped.client(),
+            method,
+            uri,
+            headers,
+        }
+    }
+
+    /// The address, if asking for it again repeats nothing.
+    pub fn repeatable_address(&self) -> Option<&str> {
+        let target = self.uri.path_and_query().map(|target| target.as_str());
+        target.filter(|_| matches!(self.method, Method::GET | Method::HEAD))
+    }
+
+    /// The value of a query parameter, form-decoded; `None` where it is absent or stands twice.
+    fn parameter(&self, name: &str) -> Option<String> {
+        let query = self.uri.query().unwrap_or_default();
+        let mut values =
+            url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+        let value = values.next()?.1.into_owned();
+        values.next().is_none().then_some(value)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            id: self.id,
+            client: self.client,
+            method: &self.method,
+            path: self.uri.path(),
+            headers: &self.headers,
+        }
+    }
+}
+
+impl Endpoints {
+    /// Answers a request to an own endpoint.
+    pub async fn answer(&self, endpoint: Endpoint, asked: Asked) -> Response<Bytes> {
+        let allow = match endpoint {
+            Endpoint::Callback(_) => "GET",
+            Endpoint::Logout => "GET, HEAD, POST",
+            _ => "GET, HEAD",
+        };
+        if !allow.split(", ").any(|method| asked.method == method) {
+            return self.reject(
+                &asked,
+                &Rejection::of(Kind::MethodNotAllowed { allow }),
+                None,
+            );
+        }
+        match endpoint {
+            Endpoint::Login => self.login(&asked).await,
+            Endpoint::Callback(name) => self.callback(name.as_deref(), &asked).await,
+            Endpoint::Logout => self.logout(&asked).await,
+            Endpoint::LogoutReturn => self.logout_return(&asked).await,
+            Endpoint::Session => self.session(&asked).await,
+            Endpoint::Jwks => self.jwks(),
+        }
+    }
+
+    /// The session of a request, whether it was seen here before or not.
+    async fn session_of(&self, asked: &Asked) -> Option<Arc<Session>> {
+        let now = self.clock.now();
+        match self.sessions.glance(&asked.headers, now) {
+            Glance::Known(session) => Some(session),
+            Glance::Unseen(tokens) => self.sessions.recognise(&tokens, now).await,
+            Glance::Nothing => None,
+        }
+    }
+
+    /// Writes a rejection; `return_to` is where another try leads.
+    pub fn write(
+        &self,
+        rejection: &Rejection,
+        context: &Context<'_>,
+        return_to: Option<&str>,
+    ) -> Response<Bytes> {
+        rejection.respond(context, &self.links(return_to))
+    }
+
+    fn reject(
+        &self,
+        asked: &Asked,
+        rejection: &Rejection,
+        return_to: Option<&str>,
+    ) -> Response<Bytes> {
+        rejection.respond(&asked.context(), &self.links(return_to))
+    }
+
+    /// The ways out of a page of ours.
+    pub fn links(&self, return_to: Option<&str>) -> Links {
+        let login = format!("{}/login", self.config.server.auth_prefix());
+        let to = return_to.map(|to| format!("return_to={}", utf8_percent_encode(to, QUERY_VALUE)));
+        let with = |parameters: &[&str]| match parameters.is_empty() {
+            true => login.clone(),
+            false => format!("{login}?{}", parameters.join("&")),
+        };
+        let to: Vec<_> = to.iter().map(String::as_str).collect();
+        Links {
+            sign_in: Some(with(&to)),
+            other_account: Some(with(&[&["prompt=select_account"], to.as_slice()].concat())),
+            here: return_to.map(str::to_owned),
+            home: Some(self.config.server.public_url.to_string()),
+        }
+    }
+
+    /// A return address that leads nowhere but into the application; the base path for every other.
+    pub fn safe_return(&self, wanted: Option<&str>) -> String {
+        let base = || self.config.server.public_url.base_path().to_owned();
+        let Some(wanted) = wanted else { return base() };
+        let encoded = utf8_percent_encode(wanted, percent_encoding::CONTROLS).to_string();
+        let path = encoded.split('?').next().unwrap_or_default();
+        let plain = encoded
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
+        match plain && encoded.len() <= LONGEST_RETURN && self.routes.may_return_to(path) {
+            true => encoded,
+            false => base(),
+        }
+    }
+}
+
+/// A redirect that no cache keeps and that tells the next site nothing.
+fn redirect(
+    status: StatusCode,
+    location: &str,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    // What is not a header value was refused before it came here; the front page is a safe second.
+    headers.insert(
+        LOCATION,
+        HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/")),
+    );
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    no_store(&mut response);
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn no_store(response: &mut Response<Bytes>) {
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}

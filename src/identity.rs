@@ -1,1 +1,410 @@
-//! stub
+//! The only maker of [`Outgoing`]: identity is stripped from every request before anything else looks
+//! at it, and stamped last. `upstream` accepts nothing else, so no path forwards a header that a
+//! client made up.
+
+mod strip;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, TE, UPGRADE, VIA};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use ipnet::IpNet;
+
+use crate::config::{self, Config, UpstreamHost};
+use crate::session::{Cookies, Session, pairs};
+
+pub use strip::StripList;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What `[upstream.identity]` and the forwarding headers say, compiled.
+pub struct Identity {
+    strip: StripList,
+    cookies: Cookies,
+    keep: StripList,
+    trusted: Vec<IpNet>,
+    forward_session_cookie: bool,
+    forward_authorization: bool,
+    host: Option<HeaderValue>,
+    public_host: HeaderValue,
+    public_scheme: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+/// A request whose inbound identity is gone: the only form in which it is looked at further.
+#[derive(Debug)]
+pub struct Stripped<B> {
+    parts: Parts,
+    body: B,
+    set_aside: Vec<(HeaderName, HeaderValue)>,
+    upgrade: Option<HeaderValue>,
+    forwarded_host: Option<HeaderValue>,
+    client: IpAddr,
+    dropped: u64,
+    odd_framing: bool,
+}
+
+/// A request to the application, with the identity of its user, or with none.
+#[derive(Debug)]
+pub struct Outgoing<B> {
+    request: Request<B>,
+    upgrades: bool,
+    session: Option<Arc<Session>>,
+}
+
+impl<B> Outgoing<B> {
+    /// The request itself.
+    pub fn into_request(self) -> Request<B> {
+        self.request
+    }
+
+    /// The session it is made for: what it opened must not outlive it.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    /// Whether the client asks for another protocol on this connection (RFC 9110 7.8).
+    pub fn upgrades(&self) -> bool {
+        self.upgrades
+    }
+}
+
+impl<B> Stripped<B> {
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The request's target.
+    pub fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
+    /// What is left of its headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// HTTP's version on this connection.
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The address of the client: the peer's, or what a trusted peer says it is.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// How many header fields were dropped as identity.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether it came with another transfer coding than one `chunked` (RFC 9112 6.1).
+    pub fn odd_framing(&self) -> bool {
+        self.odd_framing
+    }
+
+    /// The host that the client asked for: X-Forwarded-Host of a trusted peer, else the target's
+    /// authority (RFC 9112 3.2.2), else Host. `None` when there is none, or more than one.
+    pub fn host(&self) -> Option<&str> {
+        if let Some(host) = &self.forwarded_host {
+            return host.to_str().ok();
+        }
+        let mut hosts = self.parts.headers.get_all(HOST).iter();
+        let host = hosts.next().map(|host| host.to_str().ok());
+        match (self.parts.uri.authority(), host, hosts.next()) {
+            (_, _, Some(_)) => None,
+            (Some(target), _, None) => Some(target.as_str()),
+            (None, host, None) => host.flatten(),
+        }
+    }
+}
+
+impl Identity {
+    /// Compiles the configuration.
+    pub fn new(config: &Config) -> Self {
+        let public = &config.server.public_url;
+        let keep = config
+            .routes
+            .iter()
+            .flat_map(|route| route.keep_headers.iter().map(String::as_str));
+        #[expect(
+            clippy::expect_used,
+            reason = "the configuration's URL is checked ASCII"
+        )]
+        let value = |text: &str| HeaderValue::from_str(text).expect("visible ASCII");
+        Self {
+            strip: StripList::of(&config.upstream.identity),
+            cookies: Cookies::new(config),
+            keep: StripList::new(keep),
+            trusted: config.server.trusted_proxies.clone(),
+            forward_session_cookie: config.upstream.identity.forward_session_cookie,
+            forward_authorization: config.upstream.forward_authorization,
+            host: (config.upstream.host == UpstreamHost::Public).then(|| value(&public.authority)),
+            public_host: value(&public.authority),
+            public_scheme: value(public.scheme()),
+            forwarded: value(&format!(
+                "host=\"{}\";proto={}",
+                public.authority,
+                public.scheme()
+            )),
+        }
+    }
+
+    /// The strip list, for trailers.
+    pub fn strip_list(&self) -> &StripList {
+        &self.strip
+    }
+
+    /// Takes out what belongs to the connection (RFC 9110 7.6.1), then every inbound identity header.
+    /// The first thing that happens to a request, on every route.
+    pub fn strip<B>(&self, request: Request<B>, peer: IpAddr) -> Stripped<B> {
+        let (mut parts, body) = request.into_parts();
+        let odd_framing = odd_framing(&parts.headers);
+        let upgrade = without_connection_fields(&parts.method, &mut parts.headers);
+        let trusted = self.trusted.iter().any(|network| network.contains(&peer));
+        let told = |name: &HeaderName| parts.headers.get(name).filter(|_| trusted);
+        let forwarded_host = told(&X_FORWARDED_HOST).cloned();
+        let client = told(&X_FORWARDED_FOR)
+            .and_then(|list| self.client_in(list))
+            .unwrap_or(peer);
+        let mut set_aside = Vec::new();
+        let doomed: Vec<_> = parts
+            .headers
+            .keys()
+            .filter(|name| self.strip.owns(name.as_str()))
+            .cloned()
+            .collect();
+        let mut dropped = 0;
+        for name in doomed {
+            let kept = self.keep.owns(name.as_str());
+            let values = match parts.headers.entry(name.clone()) {
+                http::header::Entry::Occupied(entry) => {
+                    entry.remove_entry_mult().1.collect::<Vec<_>>()
+                }
+                http::header::Entry::Vacant(_) => continue,
+            };
+            match kept {
+                true => set_aside.extend(values.into_iter().map(|value| (name.clone(), value))),
+                false if !self.strip.is_forwarding(name.as_str()) => dropped += values.len() as u64,
+                false => {}
+            }
+        }
+        Stripped {
+            parts,
+            body,
+            set_aside,
+            upgrade,
+            forwarded_host,
+            client,
+            dropped,
+            odd_framing,
+        }
+    }
+
+    /// The client in X-Forwarded-For: the last address that is not a trusted proxy's.
+    fn client_in(&self, list: &HeaderValue) -> Option<IpAddr> {
+        let addresses = list
+            .to_str()
+            .ok()?
+            .rsplit(',')
+            .map_while(|address| address.trim().parse::<IpAddr>().ok());
+        let mut last = None;
+        for address in addresses {
+            last = Some(address);
+            if !self
+                .trusted
+                .iter()
+                .any(|network| network.contains(&address))
+            {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Forwards without an identity: `open` routes.
+    pub fn anonymous<B>(
+        &self,
+        stripped: Stripped<B>,
+        route: Option<&config::Route>,
+    ) -> Outgoing<B> {
+        self.outgoing(stripped, route, None)
+    }
+
+    /// Forwards as the session's user, percent-encoded, last of all.
+    pub fn of<B>(
+        &self,
+        mut stripped: Stripped<B>,
+        session: &Arc<Session>,
+        route: Option<&config::Route>,
+    ) -> Outgoing<B> {
+        if !self.forward_authorization {
+            stripped.parts.headers.remove(AUTHORIZATION);
+        }
+        self.outgoing(stripped, route, Some(session))
+    }
+
+    fn outgoing<B>(
+        &self,
+        mut stripped: Stripped<B>,
+        route: Option<&config::Route>,
+        session: Option<&Arc<Session>>,
+    ) -> Outgoing<B> {
+        let headers = &mut stripped.parts.headers;
+        let put_back = session
+            .filter(|_| self.forward_session_cookie)
+            .map(|session| session.token());
+        self.set_cookies(headers, put_back);
+        headers.remove(EXPECT);
+        headers.insert(X_FORWARDED_HOST, self.public_host.clone());
+        headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
+        headers.insert(FORWARDED, self.forwarded.clone());
+        headers.append(VIA, HeaderValue::from_static("1.1 vestibule"));
+        if let Ok(client) = HeaderValue::from_str(&stripped.client.to_string()) {
+            headers.insert(X_FORWARDED_FOR, client);
+        }
+        match &self.host {
+            Some(host) => headers.insert(HOST, host.clone()),
+            None => headers.remove(HOST),
+        };
+        for (name, value) in stripped.set_aside {
+            let kept = route.is_some_and(|route| {
+                route
+                    .keep_headers
+                    .iter()
+                    .any(|kept| strip::same(kept, name.as_str()))
+            });
+            if kept && !self.strip.is_identity(name.as_str()) {
+                headers.append(name, value);
+            }
+        }
+        if let Some(protocol) = &stripped.upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol.clone());
+        }
+        for (name, value) in session.into_iter().flat_map(|session| session.stamp()) {
+            headers.insert(name, value.clone());
+        }
+        let upgrades = stripped.upgrade.is_some();
+        Outgoing {
+            request: Request::from_parts(stripped.parts, stripped.body),
+            upgrades,
+            session: session.cloned(),
+        }
+    }
+
+    /// Removes our cookies in all their spellings; the verified token is put back, once.
+    fn set_cookies(&self, headers: &mut HeaderMap, put_back: Option<&str>) {
+        let fields: Vec<_> = match headers.entry(COOKIE) {
+            http::header::Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
+            http::header::Entry::Vacant(_) => Vec::new(),
+        };
+        let length =
+            fields.iter().map(HeaderValue::len).sum::<usize>() + put_back.map_or(0, str::len) + 64;
+        let mut line = Vec::with_capacity(length);
+        let foreign = fields.iter().flat_map(|field| pairs(field.as_bytes()));
+        for (name, value) in
+            foreign.filter(|(name, value)| !self.cookies.is_ours(name.unwrap_or(value)))
+        {
+            append_pair(&mut line, name, value);
+        }
+        if let Some(token) = put_back {
+            append_pair(
+                &mut line,
+                Some(self.cookies.session().as_bytes()),
+                token.as_bytes(),
+            );
+        }
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(line))
+            && !value.is_empty()
+        {
+            headers.insert(COOKIE, value);
+        }
+    }
+}
+
+fn append_pair(line: &mut Vec<u8>, name: Option<&[u8]>, value: &[u8]) {
+    if name.is_none() && value.is_empty() {
+        return;
+    }
+    if !line.is_empty() {
+        line.extend_from_slice(b"; ");
+    }
+    if let Some(name) = name {
+        line.extend_from_slice(name);
+        line.push(b'=');
+    }
+    line.extend_from_slice(value);
+}
+
+fn odd_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some()
+}
+
+/// Removes what belongs to the connection; gives back the protocol that an upgrade asks for.
+fn without_connection_fields(method: &Method, headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut named = Vec::new();
+    let mut upgrades = false;
+    for field in headers.get_all(CONNECTION) {
+        for option in field
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+        {
+            upgrades |= option.eq_ignore_ascii_case(b"upgrade");
+            // Host and the body's framing are not the connection's to remove.
+            named.extend(
+                HeaderName::from_bytes(option)
+                    .ok()
+                    .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH),
+            );
+        }
+    }
+    let protocol = headers
+        .remove(UPGRADE)
+        .filter(|_| upgrades && *method == Method::GET);
+    let trailers = headers
+        .get(TE)
+        .is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for name in named {
+        headers.remove(name);
+    }
+    use http::header::{PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    protocol
+}
+
+#[cfg(test)]
+mod tests;

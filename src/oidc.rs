@@ -3,18 +3,35 @@
 
 mod authorization;
 mod claims;
+mod discovery;
+mod id_token;
+mod keys;
+mod probe;
+mod redemption;
+mod request;
+mod signature;
+mod state;
+mod transport;
+mod user_info;
+mod wording;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Map, Value};
-use url::Url;
 
 use crate::config;
-use crate::environment::{Random, UnixSeconds};
-use crate::sealing::Sealer;
+use crate::environment::UnixSeconds;
 
 pub use authorization::{AuthorizationResponse, ResponseFault};
 pub use claims::{Claims, EmailNotVerified, PROTOCOL_CLAIMS, session_claims};
+pub use discovery::DiscoverySchedule;
+pub use probe::{KeyReport, ProviderReport};
+pub use request::AuthorizationRequest;
+
+use discovery::Discovered;
+use transport::HttpClient;
 
 /// A set of claims by name.
 pub type ClaimSet = Map<String, Value>;
@@ -42,17 +59,6 @@ pub struct ProviderDown {
     pub reason: String,
 }
 
-/// What a sign-in is started with.
-#[derive(Debug, Clone)]
-pub struct AuthorizationRequest<'a> {
-    /// Local path and query to come back to.
-    pub return_to: &'a str,
-    /// `prompt=select_account`: the person wants another account.
-    pub select_account: bool,
-    /// Value of the browser's sign-in cookie; the state is sealed to it.
-    pub binding: &'a str,
-}
-
 /// Tokens of a sign-in that passed every check.
 #[derive(Debug)]
 pub struct VerifiedTokens {
@@ -78,7 +84,7 @@ pub enum TokenFault {
         error: String,
     },
     /// The ID token or UserInfo failed a check; expected and found without claim values. 403.
-    #[error("the ID token of provider {provider} is not acceptable: {reason}")]
+    #[error("what provider {provider} says of the person is not acceptable: {reason}")]
     Invalid {
         /// Its name in the configuration.
         provider: String,
@@ -88,15 +94,42 @@ pub enum TokenFault {
 }
 
 /// One provider, and what is known of it now.
-pub struct RelyingParty {}
+pub struct RelyingParty {
+    provider: config::Provider,
+    /// The redirect URI that is registered at the provider.
+    redirect_uri: String,
+    /// The post-logout redirect URI that is registered at the provider.
+    logout_return: String,
+    /// Where people come to whose return address is too long to remember.
+    base_path: String,
+    claims_in_use: BTreeSet<String>,
+    http: HttpClient,
+    discovered: ArcSwapOption<Discovered>,
+    /// Why there is nothing in `discovered`.
+    last_failure: ArcSwap<String>,
+    /// Held while the provider is asked for metadata or keys: when keys that a signature lacked were
+    /// last asked for.
+    key_fetch: tokio::sync::Mutex<Option<UnixSeconds>>,
+}
 
 impl RelyingParties {
     /// Prepares every provider; nothing is asked over the network yet.
     ///
     /// # Errors
     /// [`SetupFault`] for what no retry mends.
-    pub fn new(_config: &config::Config) -> Result<Self, SetupFault> {
-        todo!()
+    pub fn new(config: &config::Config) -> Result<Self, SetupFault> {
+        let parties = config.providers.iter().enumerate();
+        parties
+            .map(|(index, provider)| {
+                RelyingParty::new(config, provider, index == 0)
+                    .map(Arc::new)
+                    .map_err(|reason| SetupFault {
+                        provider: provider.name.clone(),
+                        reason,
+                    })
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// The provider of that name.
@@ -108,63 +141,47 @@ impl RelyingParties {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<RelyingParty>> {
         self.0.iter()
     }
+
+    /// The provider that answers at `callback/NAME`, or at `callback`.
+    fn of_callback(&self, name: Option<&str>) -> Option<&Arc<RelyingParty>> {
+        match name {
+            Some(name) => self.by_name(name),
+            None => self.0.first(),
+        }
+    }
 }
 
 impl RelyingParty {
+    fn new(
+        config: &config::Config,
+        provider: &config::Provider,
+        first: bool,
+    ) -> Result<Self, String> {
+        let callback = match first {
+            true => "callback".to_owned(),
+            false => format!("callback/{}", provider.name),
+        };
+        discovery::client_secret(provider)?;
+        Ok(Self {
+            redirect_uri: config.server.endpoint_url(&callback),
+            logout_return: config.server.endpoint_url("logout/return"),
+            base_path: config.server.public_url.base_path().to_owned(),
+            claims_in_use: user_info::claims_in_use(config, provider),
+            http: HttpClient::new(provider)?,
+            discovered: ArcSwapOption::empty(),
+            last_failure: ArcSwap::from_pointee("it was not asked yet".to_owned()),
+            key_fetch: tokio::sync::Mutex::new(None),
+            provider: provider.clone(),
+        })
+    }
+
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.provider.name
     }
 
     /// Its configuration.
     pub fn config(&self) -> &config::Provider {
-        todo!()
-    }
-
-    /// Runs for ever: discovers the provider, retries with backoff and jitter, and looks again hourly.
-    pub async fn stay_discovered(self: Arc<Self>) {
-        todo!()
-    }
-
-    /// `Ok` while sign-ins can be started here.
-    ///
-    /// # Errors
-    /// [`ProviderDown`] with the reason.
-    pub fn availability(&self) -> Result<(), ProviderDown> {
-        todo!()
-    }
-
-    /// The URL to send the browser to (OpenID Connect Core 3.1.2.1, RFC 7636): PKCE S256, nonce, and
-    /// a state that is sealed to the browser's sign-in cookie.
-    ///
-    /// # Errors
-    /// [`ProviderDown`] before the first discovery.
-    pub fn authorization_url(
-        &self,
-        _request: &AuthorizationRequest<'_>,
-        _sealer: &Sealer,
-        _random: &dyn Random,
-        _now: UnixSeconds,
-    ) -> Result<Url, ProviderDown> {
-        todo!()
-    }
-
-    /// Redeems the code and checks the ID token (OpenID Connect Core 3.1.3); asks UserInfo where the
-    /// configuration says so.
-    ///
-    /// # Errors
-    /// [`TokenFault`].
-    pub async fn redeem(
-        &self,
-        _response: &AuthorizationResponse,
-        _now: UnixSeconds,
-    ) -> Result<VerifiedTokens, TokenFault> {
-        todo!()
-    }
-
-    /// Where to send the browser to end the provider's session (RP-Initiated Logout 2); `None` where
-    /// the provider has no such endpoint or the configuration says `local`.
-    pub fn end_session_url(&self, _id_token: Option<&config::Secret>) -> Option<Url> {
-        todo!()
+        &self.provider
     }
 }

@@ -1,1 +1,477 @@
-//! stub
+//! The life of a request, on one screen. Each stage hands on a type that only it can make, so a
+//! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
+//! verified, an `Outgoing` that bears the identity of exactly that session.
+
+mod host;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::config::{self, Access};
+use crate::endpoint::{Asked, Endpoints};
+use crate::identity::{Identity, Stripped};
+use crate::rejection::{Context, Kind, Rejection};
+use crate::route::{Destination, Endpoint};
+use crate::session::{Glance, Session};
+use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
+use crate::telemetry::{RequestId, RequestIds};
+use crate::upstream::{Application, Body, Fault};
+
+use host::{Host, Hosts};
+
+/// Fields of a header section; hyper's own bound, which a request must not come close to.
+const MOST_FIELDS: usize = 100;
+
+/// One worker's front door.
+pub struct Proxy {
+    endpoints: Arc<Endpoints>,
+    identity: Arc<Identity>,
+    application: Application,
+    hosts: Hosts,
+    login: String,
+    log_access: bool,
+    control: Handle,
+    ids: RequestIds,
+    metrics: Arc<WorkerMetrics>,
+}
+
+/// What becomes of a request, with the label under which it is counted.
+struct Answer {
+    response: Response<Body>,
+    access: AccessLabel,
+    /// The route's path, where the request's own must not be logged.
+    hidden_path: Option<String>,
+}
+
+impl Proxy {
+    /// Prepares a worker; `control` is the runtime that owns the store and the providers.
+    pub fn new(
+        endpoints: Arc<Endpoints>,
+        identity: Arc<Identity>,
+        control: Handle,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Self {
+        let (config, clock) = (&endpoints.config, Arc::clone(&endpoints.clock));
+        Self {
+            application: Application::new(
+                config,
+                Arc::clone(&identity),
+                clock,
+                Arc::clone(&metrics),
+            ),
+            hosts: Hosts::new(&config.server),
+            login: format!("{}/login", config.server.auth_prefix()),
+            log_access: config.log.access,
+            ids: RequestIds::new(&*endpoints.random),
+            endpoints,
+            identity,
+            control,
+            metrics,
+        }
+    }
+
+    /// Answers a request: always with a response, logged and counted once.
+    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        let (id, started) = (self.ids.next(), Instant::now());
+        let stripped = self.identity.strip(request, peer);
+        self.metrics.stripped(stripped.dropped());
+        let line = self.log_access.then(|| AccessLine::of(&stripped, id));
+        let answer = self.life_of(stripped, id).await;
+        let (status, took) = (answer.response.status().as_u16(), started.elapsed());
+        self.metrics.request(answer.access, status, took);
+        if let Some(line) = line {
+            line.write(status, took, &answer);
+        }
+        answer.response
+    }
+
+    /// The life of a request.
+    async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+        if let Err(rejection) = well_formed(&stripped) {
+            return self.reject(rejection, &stripped, id, AccessLabel::None, None);
+        }
+        let routes = &self.endpoints.routes;
+        let destination = match routes.find(stripped.method(), stripped.uri().path()) {
+            Ok(destination) => destination,
+            Err(ambiguous) => {
+                let rejection = Rejection::because(Kind::AmbiguousPath, ambiguous);
+                return self.reject(rejection, &stripped, id, AccessLabel::None, None);
+            }
+        };
+        match (self.hosts.judge(stripped.host()), &destination) {
+            (Host::Public, _)
+            | (
+                Host::Alias,
+                Destination::Application {
+                    access: Access::Open,
+                    ..
+                },
+            ) => {}
+            (Host::Alias, _) if is_navigation(&stripped) => return self.canonical(&stripped),
+            (Host::Alias | Host::Foreign, _) => {
+                return self.reject(
+                    Rejection::of(Kind::WrongHost),
+                    &stripped,
+                    id,
+                    AccessLabel::None,
+                    None,
+                );
+            }
+        }
+        match destination {
+            Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
+            Destination::Application {
+                access: Access::Login,
+                route,
+            } => self.login(stripped, route, id).await,
+            Destination::Application {
+                access: Access::Open,
+                route,
+            } => {
+                let asked = Asked::reader_of(&stripped, id);
+                let outgoing = self.identity.anonymous(stripped, route);
+                self.forwarded(
+                    self.application.forward(outgoing).await,
+                    &asked,
+                    AccessLabel::Open,
+                    route,
+                )
+            }
+            Destination::Application {
+                access: Access::Deny,
+                route,
+            } => self.reject(
+                Rejection::of(Kind::RouteDenied),
+                &stripped,
+                id,
+                AccessLabel::Deny,
+                route,
+            ),
+            Destination::Canonical(path) => moved(
+                StatusCode::PERMANENT_REDIRECT,
+                &path,
+                stripped.uri().query(),
+            ),
+            Destination::Base => moved(
+                StatusCode::FOUND,
+                self.endpoints.config.server.public_url.base_path(),
+                None,
+            ),
+            Destination::NotFound => self.reject(
+                Rejection::of(Kind::NotFound),
+                &stripped,
+                id,
+                AccessLabel::None,
+                None,
+            ),
+        }
+    }
+
+    /// A path that needs a signed-in user: with a known session no I/O but the application's.
+    async fn login(
+        &self,
+        stripped: Stripped<Incoming>,
+        route: Option<&config::Route>,
+        id: RequestId,
+    ) -> Answer {
+        let Some(session) = self.session_of(stripped.headers()).await else {
+            return self.sign_in(&stripped, route, id);
+        };
+        let asked = Asked::reader_of(&stripped, id);
+        let outgoing = self.identity.of(stripped, &session, route);
+        let answer = self.forwarded(
+            self.application.forward(outgoing).await,
+            &asked,
+            AccessLabel::Login,
+            route,
+        );
+        self.watch_for_loops(&answer.response, &session);
+        answer
+    }
+
+    async fn session_of(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
+        let now = self.endpoints.clock.now();
+        match self.endpoints.sessions.glance(headers, now) {
+            Glance::Known(session) => Some(session),
+            Glance::Nothing => None,
+            Glance::Unseen(tokens) => {
+                let sessions = Arc::clone(&self.endpoints.sessions);
+                // The store belongs to the control runtime; a panic there is no session here.
+                self.control
+                    .spawn(async move { sessions.recognise(&tokens, now).await })
+                    .await
+                    .ok()
+                    .flatten()
+            }
+        }
+    }
+
+    /// No session: a top-level navigation goes to the provider, one in a frame breaks out, anything
+    /// else gets 401 and no cookie.
+    fn sign_in(
+        &self,
+        stripped: &Stripped<Incoming>,
+        route: Option<&config::Route>,
+        id: RequestId,
+    ) -> Answer {
+        let asked = Asked::of(stripped, id);
+        let response = match (is_navigation(stripped), destination_of(stripped.headers())) {
+            (true, None | Some(b"document")) => self.endpoints.sign_in(&asked),
+            (true, Some(b"iframe" | b"frame" | b"embed" | b"object")) => {
+                self.endpoints.break_out(&asked)
+            }
+            _ => {
+                let rejection = Rejection::of(Kind::SignInNeeded);
+                return self.reject(rejection, stripped, id, AccessLabel::Login, route);
+            }
+        };
+        Answer {
+            response: response.map(Body::own),
+            access: AccessLabel::Login,
+            hidden_path: hidden(route),
+        }
+    }
+
+    async fn own(&self, endpoint: Endpoint, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+        let (asked, endpoints) = (Asked::of(&stripped, id), Arc::clone(&self.endpoints));
+        let answered = self
+            .control
+            .spawn(async move { endpoints.answer(endpoint, asked).await })
+            .await;
+        match answered {
+            Ok(response) => Answer {
+                response: response.map(Body::own),
+                access: AccessLabel::Own,
+                hidden_path: None,
+            },
+            Err(broken) => {
+                let rejection = Rejection::because(
+                    Kind::StoreDown,
+                    format!("an endpoint of ours broke: {broken}"),
+                );
+                self.reject(rejection, &stripped, id, AccessLabel::Own, None)
+            }
+        }
+    }
+
+    fn forwarded(
+        &self,
+        answer: Result<Response<Body>, Fault>,
+        asked: &Asked,
+        access: AccessLabel,
+        route: Option<&config::Route>,
+    ) -> Answer {
+        let response = answer.unwrap_or_else(|fault| {
+            let kind = match fault {
+                Fault::Unreachable { .. } | Fault::Broken { .. } => Kind::ApplicationUnreachable,
+                Fault::Slow { .. } => Kind::ApplicationSlow,
+                Fault::BodyTooLarge => Kind::BodyTooLarge,
+                Fault::BodyBroken => Kind::BadRequest,
+            };
+            let path = route
+                .filter(|route| !route.log_path)
+                .map_or(asked.uri.path(), |route| &route.path);
+            let context = Context {
+                id: asked.id,
+                client: asked.client,
+                method: &asked.method,
+                path,
+                headers: &asked.headers,
+            };
+            self.endpoints
+                .write(
+                    &Rejection::because(kind, fault),
+                    &context,
+                    asked.repeatable_address(),
+                )
+                .map(Body::own)
+        });
+        Answer {
+            response,
+            access,
+            hidden_path: hidden(route),
+        }
+    }
+
+    fn reject(
+        &self,
+        rejection: Rejection,
+        stripped: &Stripped<Incoming>,
+        id: RequestId,
+        access: AccessLabel,
+        route: Option<&config::Route>,
+    ) -> Answer {
+        let path = route
+            .filter(|route| !route.log_path)
+            .map_or(stripped.uri().path(), |route| &route.path);
+        let (method, headers) = (stripped.method(), stripped.headers());
+        let context = Context {
+            id,
+            client: stripped.client(),
+            method,
+            path,
+            headers,
+        };
+        let response = self
+            .endpoints
+            .write(&rejection, &context, None)
+            .map(Body::own);
+        Answer {
+            response,
+            access,
+            hidden_path: hidden(route),
+        }
+    }
+
+    fn canonical(&self, stripped: &Stripped<Incoming>) -> Answer {
+        let path = format!(
+            "{}{}",
+            self.endpoints.config.server.public_url.origin(),
+            stripped.uri().path()
+        );
+        moved(
+            StatusCode::PERMANENT_REDIRECT,
+            &path,
+            stripped.uri().query(),
+        )
+    }
+
+    /// The application sends somebody with a good session to our `login`: one round of a loop.
+    fn watch_for_loops(&self, response: &Response<Body>, session: &Session) {
+        if !response.status().is_redirection() {
+            return;
+        }
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|location| location.to_str().ok())
+            .unwrap_or_default();
+        let origin = self.endpoints.config.server.public_url.origin();
+        let path = location.strip_prefix(&origin).unwrap_or(location);
+        if path
+            .split('?')
+            .next()
+            .is_some_and(|path| path.eq_ignore_ascii_case(&self.login))
+        {
+            self.endpoints
+                .recurrence
+                .sent_to_login(session.sid(), self.endpoints.clock.now());
+        }
+    }
+}
+
+/// What hyper lets through and no application should be asked: CONNECT and TRACE, targets that are no
+/// path, methods in lower case, transfer codings beside `chunked`, fields without end.
+fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection> {
+    let malformed = |found: &str| Err(Rejection::because(Kind::BadRequest, found));
+    let method = stripped.method();
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        return malformed("expected a method that an application answers, found CONNECT or TRACE");
+    }
+    if method
+        .as_str()
+        .bytes()
+        .any(|byte| byte.is_ascii_lowercase())
+    {
+        return malformed("expected a method in capitals");
+    }
+    if stripped.odd_framing() {
+        return malformed(
+            "expected one Transfer-Encoding: chunked, found another coding or several",
+        );
+    }
+    if stripped
+        .uri()
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return malformed("found user information in the target");
+    }
+    match stripped.headers().len() > MOST_FIELDS {
+        true => Err(Rejection::of(Kind::HeaderTooLarge)),
+        false => Ok(()),
+    }
+}
+
+/// A navigation: GET or HEAD with Sec-Fetch-Mode `navigate` and no X-Requested-With; from browsers
+/// without Fetch Metadata, one that takes HTML.
+fn is_navigation(stripped: &Stripped<Incoming>) -> bool {
+    let headers = stripped.headers();
+    let reads = matches!(*stripped.method(), Method::GET | Method::HEAD);
+    let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
+    let takes_html = || {
+        let accept = headers
+            .get(http::header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok());
+        accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
+    };
+    reads
+        && !headers.contains_key("x-requested-with")
+        && match mode {
+            Some(mode) => mode == b"navigate",
+            None => destination_of(headers).is_none() && takes_html(),
+        }
+}
+
+fn destination_of(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get("sec-fetch-dest").map(HeaderValue::as_bytes)
+}
+
+fn hidden(route: Option<&config::Route>) -> Option<String> {
+    route
+        .filter(|route| !route.log_path)
+        .map(|route| route.path.clone())
+}
+
+fn moved(status: StatusCode, path: &str, query: Option<&str>) -> Answer {
+    let target = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut response = Response::new(Body::own(Bytes::new()));
+    *response.status_mut() = status;
+    // A target that is no header value came from nowhere that a browser sends.
+    let location = HeaderValue::from_str(&target).unwrap_or(HeaderValue::from_static("/"));
+    response.headers_mut().insert(LOCATION, location);
+    Answer {
+        response,
+        access: AccessLabel::None,
+        hidden_path: None,
+    }
+}
+
+/// One line a request, without its query.
+struct AccessLine {
+    id: RequestId,
+    client: IpAddr,
+    method: Method,
+    uri: http::Uri,
+}
+
+impl AccessLine {
+    fn of(stripped: &Stripped<Incoming>, id: RequestId) -> Self {
+        Self {
+            id,
+            client: stripped.client(),
+            method: stripped.method().clone(),
+            uri: stripped.uri().clone(),
+        }
+    }
+
+    fn write(&self, status: u16, took: std::time::Duration, answer: &Answer) {
+        let path = answer
+            .hidden_path
+            .as_deref()
+            .unwrap_or_else(|| self.uri.path());
+        let milliseconds = took.as_micros() as f64 / 1000.0;
+        let access = answer.access.as_str();
+        tracing::info!(target: "vestibule::access", id = %self.id, client = %self.client, method = %self.method, path, status, access, milliseconds);
+    }
+}

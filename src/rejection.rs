@@ -4,9 +4,123 @@
 //! A [`Rejection`] says what happened; this room alone decides status, words and form, and logs it
 //! once.
 
+mod render;
 mod words;
 
-use http::StatusCode;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::page::{Document, Form, Language};
+use crate::telemetry::RequestId;
+
+pub use render::{Links, render};
+
+/// A request that gets an answer of ours, and why, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What happened.
+    pub kind: Kind,
+    /// Expected and found, for the log: never a token, a secret or a claim's value.
+    pub detail: String,
+}
+
+/// What the log line says of the request beside the rejection.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'r> {
+    /// The id that page, log line and audit row share.
+    pub id: RequestId,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The request's method.
+    pub method: &'r Method,
+    /// The request's path, without its query, or the route's where that holds a secret.
+    pub path: &'r str,
+    /// The request's headers: they say the reader's language and form.
+    pub headers: &'r HeaderMap,
+}
+
+impl Rejection {
+    /// A rejection whose kind says it all.
+    pub fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            detail: String::new(),
+        }
+    }
+
+    /// A rejection with what was expected and found.
+    pub fn because(kind: Kind, detail: impl ToString) -> Self {
+        Self {
+            kind,
+            detail: detail.to_string(),
+        }
+    }
+
+    /// Logs it, once, and writes the response.
+    pub fn respond(&self, context: &Context<'_>, links: &Links) -> Response<Bytes> {
+        self.log(context);
+        let (language, form) = (
+            Language::of_request(context.headers),
+            Form::of_request(context.headers),
+        );
+        let mut response = respond(
+            self.kind.status(),
+            render(&self.kind, context.id, language, form, links),
+        );
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Kind::MethodNotAllowed { allow } = self.kind {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.kind == Kind::SignInNeeded {
+            // RFC 9110 11.6.1 wants a challenge; browsers pass over a scheme that they do not know.
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie"));
+        }
+        response
+    }
+
+    fn log(&self, context: &Context<'_>) {
+        let Context {
+            id,
+            client,
+            method,
+            path,
+            ..
+        } = context;
+        let (kind, status, at_fault) = (
+            self.kind.slug(),
+            self.kind.status().as_u16(),
+            self.kind.party().as_str(),
+        );
+        let detail = &self.detail;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(%id, kind, status, at_fault, %client, %method, path, detail, "request rejected")
+            };
+        }
+        match (&self.kind, self.kind.party().level()) {
+            // Every fetch of an expired page comes here: the access log has them.
+            (Kind::SignInNeeded, _) => line!(debug),
+            (_, tracing::Level::ERROR) => line!(error),
+            (_, tracing::Level::WARN) => line!(warn),
+            _ => line!(info),
+        }
+    }
+}
+
+/// A response with a document of ours.
+pub fn respond(status: StatusCode, document: Document) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().extend(document.headers());
+    *response.body_mut() = document.body.into();
+    response
+}
 
 /// What happened. Each kind has one status, one problem type and one set of words a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +214,120 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Kind::ApplicationSlow => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// Whose fault a rejection is, and so how loudly it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// The browser or program that asked.
+    UserAgent,
+    /// The OpenID provider.
+    Provider,
+    /// The directory: its rules, or what it knows of the person.
+    Directory,
+    /// The application behind us.
+    Application,
+    /// Whoever configures or runs this installation.
+    Operator,
+    /// This program and what it keeps.
+    Us,
+}
+
+impl Party {
+    /// As logs say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Party::UserAgent => "user-agent",
+            Party::Provider => "provider",
+            Party::Directory => "directory",
+            Party::Application => "application",
+            Party::Operator => "operator",
+            Party::Us => "us",
+        }
+    }
+
+    /// The level of the one line that is logged: what anybody can provoke from outside is news, what
+    /// a peer or the operator must look at is a warning, what is ours is an error.
+    pub fn level(self) -> tracing::Level {
+        match self {
+            Party::UserAgent => tracing::Level::INFO,
+            Party::Provider | Party::Directory | Party::Application | Party::Operator => {
+                tracing::Level::WARN
+            }
+            Party::Us => tracing::Level::ERROR,
+        }
+    }
+}
+
+impl Kind {
+    /// Names the kind in problem types, logs and metrics. Never changes.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Kind::BadRequest => "bad-request",
+            Kind::AmbiguousPath => "ambiguous-path",
+            Kind::SignInCookieMissing => "sign-in-cookie-missing",
+            Kind::ForeignSignIn => "foreign-sign-in",
+            Kind::SignInUsed => "sign-in-used",
+            Kind::SignInNeeded => "sign-in-needed",
+            Kind::RouteDenied => "route-denied",
+            Kind::ProviderRefused { .. } => "provider-refused",
+            Kind::TokenInvalid { .. } => "token-invalid",
+            Kind::Conflict => "conflict",
+            Kind::Inactive => "inactive",
+            Kind::Refused { .. } => "refused",
+            Kind::TokenTooLarge => "token-too-large",
+            Kind::LoopCookieLost => "loop-cookie-lost",
+            Kind::LoopApplication => "loop-application",
+            Kind::NotFound => "not-found",
+            Kind::MethodNotAllowed { .. } => "method-not-allowed",
+            Kind::RequestTimeout => "request-timeout",
+            Kind::BodyTooLarge => "body-too-large",
+            Kind::WrongHost => "wrong-host",
+            Kind::HeaderTooLarge => "header-too-large",
+            Kind::ApplicationUnreachable => "application-unreachable",
+            Kind::ProviderDown { .. } => "provider-down",
+            Kind::StoreDown => "store-down",
+            Kind::Draining => "draining",
+            Kind::ApplicationSlow => "application-slow",
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn party(&self) -> Party {
+        match self {
+            Kind::BadRequest
+            | Kind::AmbiguousPath
+            | Kind::SignInCookieMissing
+            | Kind::ForeignSignIn
+            | Kind::SignInUsed
+            | Kind::SignInNeeded
+            | Kind::RouteDenied
+            | Kind::NotFound
+            | Kind::MethodNotAllowed { .. }
+            | Kind::RequestTimeout
+            | Kind::BodyTooLarge
+            | Kind::WrongHost
+            | Kind::HeaderTooLarge => Party::UserAgent,
+            Kind::ProviderRefused { .. }
+            | Kind::TokenInvalid { .. }
+            | Kind::ProviderDown { .. } => Party::Provider,
+            Kind::Conflict | Kind::Inactive | Kind::Refused { .. } => Party::Directory,
+            Kind::ApplicationUnreachable | Kind::ApplicationSlow => Party::Application,
+            Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication | Kind::Draining => {
+                Party::Operator
+            }
+            Kind::StoreDown => Party::Us,
+        }
+    }
+
+    /// Seconds for Retry-After, where trying again helps by itself.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Kind::ProviderDown { .. } => Some(15),
+            Kind::StoreDown | Kind::Draining => Some(5),
+            _ => None,
         }
     }
 }

@@ -1,1 +1,271 @@
-//! stub
+//! Listeners, workers and the end of the process. One single-threaded runtime a core with its own
+//! listening socket (SO_REUSEPORT) and its own connections to the application; sign-ins, the store and
+//! the admin listener run on the control runtime.
+
+mod connection;
+mod deadline;
+mod open;
+mod worker;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{oneshot, watch};
+
+use crate::admin;
+use crate::config::Config;
+use crate::endpoint::Endpoints;
+use crate::environment::{Clock, SystemClock, SystemRandom};
+use crate::identity::Identity;
+use crate::oidc::{self, RelyingParties};
+use crate::provisioning::Provisioning;
+use crate::route::Routes;
+use crate::sealing::Sealer;
+use crate::session::{KeyFault, Sessions};
+use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
+
+/// Connections that the system queues for a listener.
+const BACKLOG: i32 = 4096;
+/// How often ended sessions are read from the store.
+const FOLLOW_ENDS: Duration = Duration::from_secs(1);
+/// How often the store is tidied and the gauges are set.
+const KEEP_HOUSE: Duration = Duration::from_secs(10);
+/// Answers say `Connection: close` for this long before idle connections are closed, so that requests
+/// on their way still arrive.
+const LINGER: Duration = Duration::from_millis(1500);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// A provider's section does not work.
+    #[error(transparent)]
+    Provider(#[from] oidc::SetupFault),
+    /// A session key does not fit.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A worker's runtime did not start.
+    #[error("a worker did not start: {0}")]
+    Worker(std::io::Error),
+}
+
+/// What a started server is reached by.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// The public listener's addresses, with the ports that the system chose for port 0.
+    pub public: Vec<SocketAddr>,
+    /// The admin listener's.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs until `stop` resolves, then drains. `ready` is told once every worker listens.
+///
+/// # Errors
+/// [`StartFault`]; nothing is served then.
+pub async fn serve(
+    config: Config,
+    ready: oneshot::Sender<Listening>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartFault> {
+    let config = Arc::new(config);
+    let metrics = Arc::new(Metrics::new(config.server.workers));
+    let endpoints = Arc::new(endpoints(&config, &metrics).await?);
+    let identity = Arc::new(Identity::new(&config));
+    let (phase_sender, phase) = watch::channel(Phase::Serving);
+    let (sockets, public) = listen(&config)?;
+    let (admin, admin_address) = match &config.admin {
+        Some(admin) => {
+            let (listener, address) = bind(admin.listen, false)?;
+            (Some(listener), Some(address))
+        }
+        None => (None, None),
+    };
+    let draining = Arc::new(AtomicBool::new(false));
+    let background = keep_up(&endpoints, admin, &draining);
+    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
+        .map_err(StartFault::Worker)?;
+    tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
+    // Whoever waits for the addresses may have gone: the server runs all the same.
+    let _ = ready.send(Listening {
+        public,
+        admin: admin_address,
+    });
+    stop.await;
+    drain(&config, &draining, &phase_sender, workers).await;
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    let now = SystemClock.now();
+    if let Err(error) = endpoints
+        .store
+        .keep_house(now, audit_before(&config, now))
+        .await
+    {
+        tracing::warn!(%error, "last log-ins are not recorded");
+    }
+    Ok(())
+}
+
+/// What workers do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Accepting and answering.
+    Serving,
+    /// Answering, with `Connection: close`; no new connections.
+    Closing,
+    /// Idle connections are closed, requests in flight end.
+    Ending,
+}
+
+async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
+    let store = Store::open(&config.store.sqlite).await?;
+    Ok(Endpoints {
+        routes: Arc::new(Routes::new(config)),
+        parties: RelyingParties::new(config)?,
+        sealer: Sealer::new(&config.session),
+        sessions: Arc::new(Sessions::new(config, store.clone())?),
+        provisioning: Provisioning::new(config, store.clone()),
+        store,
+        metrics: Arc::clone(metrics),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        recurrence: Default::default(),
+        config: Arc::clone(config),
+    })
+}
+
+/// Everything that runs beside requests: discovery, ended sessions, housekeeping, the admin listener.
+fn keep_up(
+    endpoints: &Arc<Endpoints>,
+    admin: Option<TcpListener>,
+    draining: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let parties = endpoints
+        .parties
+        .iter()
+        .map(|party| tokio::spawn(Arc::clone(party).stay_discovered()));
+    let mut tasks: Vec<_> = parties.collect();
+    let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
+    tasks.push(tokio::spawn(async move {
+        loop {
+            // The sessions room tells the log; the next round tries again.
+            let _ = follower.sessions.follow_ends(follower.clock.now()).await;
+            set_gauges(&follower);
+            tokio::time::sleep(FOLLOW_ENDS).await;
+        }
+    }));
+    tasks.push(tokio::spawn(async move {
+        loop {
+            keep_house(&keeper).await;
+            tokio::time::sleep(KEEP_HOUSE).await;
+        }
+    }));
+    if let Some(listener) = admin {
+        tasks.push(tokio::spawn(admin::serve(
+            listener,
+            Arc::clone(endpoints),
+            Arc::clone(draining),
+        )));
+    }
+    tasks
+}
+
+fn set_gauges(endpoints: &Endpoints) {
+    endpoints.metrics.store_up(endpoints.sessions.store_is_up());
+    for party in endpoints.parties.iter() {
+        endpoints
+            .metrics
+            .provider_up(party.name(), party.availability().is_ok());
+    }
+}
+
+async fn keep_house(endpoints: &Endpoints) {
+    let now = endpoints.clock.now();
+    let kept = endpoints
+        .store
+        .keep_house(now, audit_before(&endpoints.config, now))
+        .await;
+    match (kept, endpoints.store.live_sessions(now).await) {
+        (Ok(()), Ok(live)) => endpoints.metrics.sessions(live),
+        (Err(error), _) | (_, Err(error)) => endpoints.sessions.store_answers(Err(&error)),
+    }
+}
+
+fn audit_before(config: &Config, now: i64) -> i64 {
+    now.saturating_sub(config.store.audit_retention.as_secs() as i64)
+}
+
+/// One socket a worker and address, all bound before any accepts.
+fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), StartFault> {
+    let mut sockets: Vec<Vec<TcpListener>> =
+        (0..config.server.workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for wanted in &config.server.listen {
+        let mut address = *wanted;
+        for sockets in &mut sockets {
+            let (socket, bound) = bind(address, true)?;
+            // Port 0: the system chooses once, and every worker shares its choice.
+            address = bound;
+            sockets.push(socket);
+        }
+        addresses.push(address);
+    }
+    Ok((sockets, addresses))
+}
+
+fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {
+    let bound = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound().map_err(|source| StartFault::Listen { address, source })
+}
+
+/// Not ready, still serving; then no new connections, then none idle; at last no more patience.
+async fn drain(
+    config: &Config,
+    draining: &AtomicBool,
+    phase: &watch::Sender<Phase>,
+    workers: Vec<worker::Worker>,
+) {
+    draining.store(true, Ordering::Relaxed);
+    tracing::info!(delay = ?config.server.drain_delay, grace = ?config.server.shutdown_grace, "draining");
+    tokio::time::sleep(config.server.drain_delay).await;
+    let patience = tokio::time::Instant::now() + config.server.shutdown_grace;
+    phase.send_replace(Phase::Closing);
+    tokio::time::sleep(LINGER.min(config.server.shutdown_grace)).await;
+    phase.send_replace(Phase::Ending);
+    for worker in workers {
+        if tokio::time::timeout_at(patience, worker.ended)
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests still in flight after shutdown_grace are cut off");
+            break;
+        }
+    }
+    tracing::info!("stopped");
+}

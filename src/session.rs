@@ -1,1 +1,472 @@
-//! stub
+//! The session we give: a token in a cookie, known to the store by its `sid`, and in memory with its
+//! header values ready made, so that a signed-in request costs one look-up and no I/O.
+//!
+//! Order matters for revocation: a session's liveness is registered before the store is asked, so an
+//! end that happens meanwhile reaches the flag that the request will read.
+
+mod cookie;
+mod revocation;
+mod token;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use moka::sync::Cache;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::config::{Config, Lifetime, Secret, UserField};
+use crate::environment::{Random, UnixSeconds, random_text};
+use crate::oidc::{AuthorizationResponse, ClaimSet, VerifiedTokens};
+use crate::provisioning::Account;
+use crate::sealing::{Purpose, Sealer};
+use crate::store::{self, NewSession, OpenSessionError, Store};
+
+pub use cookie::{Cookies, pairs};
+pub use revocation::Liveness;
+pub use token::{KeyFault, TokenKeys};
+
+/// Bytes of memory for verified sessions: about 30,000 of them at 2 KiB each.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A browser stores 4,096 bytes of name, value and attributes (RFC 6265 6.1); this leaves room for
+/// those attributes.
+const TOKEN_BYTES: usize = 3891;
+/// The shortest session: an ID token at its end must not send the person round in circles.
+const SHORTEST: i64 = 30;
+/// How long a session that the store could not confirm is believed before it is asked again.
+const UNCONFIRMED: i64 = 5;
+
+/// Everything but visible ASCII, and `%` itself.
+const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// A verified, live session.
+#[derive(Debug)]
+pub struct Session {
+    token: Box<str>,
+    sid: Box<str>,
+    username: Box<str>,
+    expires_at: UnixSeconds,
+    stamp: Vec<(HeaderName, HeaderValue)>,
+    liveness: Arc<Liveness>,
+    /// When to ask the store again; `i64::MAX` once it has confirmed the session.
+    ask_again_at: UnixSeconds,
+}
+
+impl Session {
+    /// The token as it stands in the cookie.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The session's id, shared by copies of the cookie.
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// The stored user's username.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// When it ends by itself.
+    pub fn expires_at(&self) -> UnixSeconds {
+        self.expires_at
+    }
+
+    /// The identity headers, ready made.
+    pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.stamp
+    }
+
+    /// Whether it is neither ended nor over.
+    pub fn is_live(&self, now: UnixSeconds) -> bool {
+        now < self.expires_at && !self.liveness.ended()
+    }
+}
+
+/// What a request's cookies say at a glance.
+#[derive(Debug)]
+pub enum Glance {
+    /// A session known here.
+    Known(Arc<Session>),
+    /// Tokens not seen here before, in the request's order: [`Sessions::recognise`] decides.
+    Unseen(Vec<String>),
+    /// No cookie of ours.
+    Nothing,
+}
+
+/// A session that was just opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The token for the cookie.
+    pub token: String,
+    /// When it ends by itself.
+    pub expires_at: UnixSeconds,
+    /// Claims that were left out to fit the cookie.
+    pub left_out: Vec<String>,
+}
+
+/// Why no session was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Even without what nothing uses the claims do not fit into a cookie.
+    #[error(
+        "the session token is {size} bytes, expected at most {TOKEN_BYTES}: list fewer claims in session.claims, or send fewer from the provider"
+    )]
+    TooLarge {
+        /// Bytes of the token.
+        size: usize,
+    },
+    /// The token could not be signed.
+    #[error("the session token could not be signed: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+    /// The store did not record it.
+    #[error(transparent)]
+    Store(#[from] OpenSessionError),
+}
+
+/// Gives, recognises and ends sessions.
+pub struct Sessions {
+    keys: TokenKeys,
+    cookies: Cookies,
+    username_claim: String,
+    listed_claims: Option<Vec<String>>,
+    used_claims: Vec<String>,
+    lifetime: Lifetime,
+    max_lifetime: i64,
+    user_header: HeaderName,
+    headers: Vec<(HeaderName, UserField)>,
+    known: Cache<[u8; 43], Arc<Session>, ahash::RandomState>,
+    ends: revocation::Ends,
+    store: Store,
+    store_up: AtomicBool,
+    newest_end: AtomicI64,
+}
+
+impl Sessions {
+    /// Prepares keys and cookies.
+    ///
+    /// # Errors
+    /// [`KeyFault`] for a key that does not fit the algorithm.
+    pub fn new(config: &Config, store: Store) -> Result<Self, KeyFault> {
+        let weigh = |_: &[u8; 43], session: &Arc<Session>| (session.token.len() + 600) as u32;
+        Ok(Self {
+            keys: TokenKeys::new(&config.session)?,
+            cookies: Cookies::new(config),
+            username_claim: config.session.username_claim.clone(),
+            listed_claims: config.session.claims.clone(),
+            used_claims: config.claims_in_use().into_iter().collect(),
+            lifetime: config.session.lifetime,
+            max_lifetime: config.session.max_lifetime.as_secs() as i64,
+            user_header: config.upstream.identity.user_header.clone(),
+            headers: config.upstream.identity.headers.clone(),
+            known: Cache::builder()
+                .max_capacity(CACHE_BYTES)
+                .weigher(weigh)
+                .build_with_hasher(Default::default()),
+            ends: revocation::Ends::default(),
+            store,
+            store_up: AtomicBool::new(true),
+            newest_end: AtomicI64::new(0),
+        })
+    }
+
+    /// Names and spellings of our cookies.
+    pub fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    /// The public keys of asymmetric session keys, as a JWK set (RFC 7517 5).
+    pub fn jwks(&self) -> Value {
+        json!({ "keys": self.keys.public_keys() })
+    }
+
+    /// Looks at a request's cookies without any I/O. Of several cookies with the name the first that
+    /// verifies counts, so a known one counts only when it comes first.
+    pub fn glance(&self, headers: &HeaderMap, now: UnixSeconds) -> Glance {
+        let mut values = self.cookies.session_values(headers);
+        let Some(first) = values.next() else {
+            return Glance::Nothing;
+        };
+        match self.remembered(first, now) {
+            Some(session) if session.is_live(now) => Glance::Known(session),
+            _ => Glance::Unseen(
+                std::iter::once(first)
+                    .chain(values)
+                    .map(str::to_owned)
+                    .collect(),
+            ),
+        }
+    }
+
+    fn remembered(&self, token: &str, now: UnixSeconds) -> Option<Arc<Session>> {
+        let session = self.known.get(&cache_key(token)?)?;
+        (*session.token == *token && now < session.ask_again_at).then_some(session)
+    }
+
+    /// Verifies tokens that were not seen here before, asking the store for each genuine one. While the
+    /// store is down genuine tokens go on being accepted.
+    pub async fn recognise(&self, tokens: &[String], now: UnixSeconds) -> Option<Arc<Session>> {
+        for token in tokens {
+            let session = match self.remembered(token, now) {
+                Some(session) => Some(session),
+                None => self.first_sight(token, now).await,
+            };
+            if let Some(session) = session.filter(|session| session.is_live(now)) {
+                return Some(session);
+            }
+        }
+        None
+    }
+
+    async fn first_sight(&self, token: &str, now: UnixSeconds) -> Option<Arc<Session>> {
+        let claims = self.keys.verify(token, now)?;
+        let sid = claims.get("sid")?.as_str()?;
+        claims.get("jti")?.as_str()?;
+        let liveness = self.ends.register(sid);
+        let ask_again_at = match self.store.session(sid).await {
+            Ok(Some(record)) => {
+                if record.ended {
+                    liveness.end();
+                }
+                UnixSeconds::MAX
+            }
+            Ok(None) => {
+                liveness.end();
+                now + UNCONFIRMED
+            }
+            Err(error) => {
+                self.store_answers(Err(&error));
+                now + UNCONFIRMED
+            }
+        };
+        let session = Arc::new(self.session(token, &claims, liveness, ask_again_at)?);
+        self.known.insert(cache_key(token)?, Arc::clone(&session));
+        Some(session)
+    }
+
+    fn session(
+        &self,
+        token: &str,
+        claims: &ClaimSet,
+        liveness: Arc<Liveness>,
+        ask_again_at: UnixSeconds,
+    ) -> Option<Session> {
+        let username = claims.get(&self.username_claim)?.as_str()?;
+        let mut stamp = vec![(self.user_header.clone(), header_value(username)?)];
+        for (header, field) in &self.headers {
+            let value = claims
+                .get("user")
+                .and_then(|user| user.get(field.name()))
+                .and_then(Value::as_str);
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                stamp.push((header.clone(), header_value(value)?));
+            }
+        }
+        Some(Session {
+            token: token.into(),
+            sid: claims.get("sid")?.as_str()?.into(),
+            username: username.into(),
+            expires_at: claims.get("exp")?.as_i64()?,
+            stamp,
+            liveness,
+            ask_again_at,
+        })
+    }
+
+    /// Opens a session for a provisioned user: mints the token and records its `sid`, once for each
+    /// authorization response.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(
+        &self,
+        account: &Account,
+        tokens: &VerifiedTokens,
+        session_claims: ClaimSet,
+        response: &AuthorizationResponse,
+        sealer: &Sealer,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<Opened, OpenError> {
+        let sid = random_text::<16>(random);
+        let expires_at = self.expiry(tokens.claims.expires_at(), now);
+        let claims = self.token_claims(account, session_claims, &sid, random, expires_at, now);
+        let (token, left_out) = self.fitting_token(claims)?;
+        let sealed = sealer.seal(
+            Purpose::ProviderToken,
+            sid.as_bytes(),
+            tokens.id_token.expose(),
+            random,
+        );
+        let record = NewSession {
+            sid,
+            sign_in: response.nonce().to_owned(),
+            user: account.user().id.clone(),
+            provider: tokens.claims.provider().to_owned(),
+            id_token: sealed,
+            created_at: now,
+            expires_at,
+        };
+        self.store.open_session(&record).await?;
+        Ok(Opened {
+            token,
+            expires_at,
+            left_out,
+        })
+    }
+
+    fn expiry(&self, id_token_expires_at: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
+        let wanted = match self.lifetime {
+            Lifetime::IdToken => id_token_expires_at,
+            Lifetime::Fixed(lifetime) => now + lifetime.as_secs() as i64,
+        };
+        wanted.max(now + SHORTEST).min(now + self.max_lifetime)
+    }
+
+    fn token_claims(
+        &self,
+        account: &Account,
+        mut claims: ClaimSet,
+        sid: &str,
+        random: &dyn Random,
+        expires_at: UnixSeconds,
+        now: UnixSeconds,
+    ) -> ClaimSet {
+        if let Some(listed) = &self.listed_claims {
+            claims.retain(|name, _| {
+                listed.contains(name) || matches!(name.as_str(), "sub" | "nonce")
+            });
+        }
+        let (issuer, audience) = self.keys.names();
+        claims.insert("iss".into(), json!(issuer));
+        claims.insert("aud".into(), json!(audience));
+        claims.insert("iat".into(), json!(now));
+        claims.insert("exp".into(), json!(expires_at));
+        claims.insert("sid".into(), json!(sid));
+        claims.insert("jti".into(), json!(random_text::<16>(random)));
+        claims.insert(self.username_claim.clone(), json!(account.username()));
+        claims.remove("user");
+        if !self.headers.is_empty() {
+            let fields = self.headers.iter().filter_map(|(_, field)| {
+                account
+                    .user()
+                    .field(*field)
+                    .map(|value| (field.name().to_owned(), json!(value)))
+            });
+            claims.insert("user".into(), Value::Object(fields.collect()));
+        }
+        claims
+    }
+
+    /// Signs, leaving out the largest claims that nothing uses until the token fits its cookie.
+    fn fitting_token(&self, mut claims: ClaimSet) -> Result<(String, Vec<String>), OpenError> {
+        let mut left_out = Vec::new();
+        loop {
+            let token = self.keys.sign(&claims)?;
+            let size = token.len() + self.cookies.session().len();
+            if size <= TOKEN_BYTES {
+                return Ok((token, left_out));
+            }
+            let spare = claims.iter().filter(|(name, _)| !self.is_needed(name));
+            let Some(largest) = spare
+                .max_by_key(|(_, value)| value.to_string().len())
+                .map(|(name, _)| name.clone())
+            else {
+                return Err(OpenError::TooLarge { size });
+            };
+            claims.remove(&largest);
+            left_out.push(largest);
+        }
+    }
+
+    fn is_needed(&self, claim: &str) -> bool {
+        const OURS: [&str; 9] = [
+            "iss", "aud", "sub", "iat", "exp", "nonce", "sid", "jti", "user",
+        ];
+        OURS.contains(&claim)
+            || claim == self.username_claim
+            || self.used_claims.iter().any(|used| used == claim)
+    }
+
+    /// Ends a session for good, for every copy of its cookie, and gives the provider's ID token back for
+    /// the `id_token_hint` of its logout, with the provider's name.
+    ///
+    /// # Errors
+    /// [`store::Error`]: the session is ended here, but a restart would not know.
+    pub async fn end(
+        &self,
+        session: &Session,
+        sealer: &Sealer,
+        now: UnixSeconds,
+    ) -> Result<Option<(String, Option<Secret>)>, store::Error> {
+        session.liveness.end();
+        let record = self.store.session(&session.sid).await?;
+        self.store.end_session(&session.sid, now).await?;
+        Ok(record.map(|record| {
+            let opened = sealer.open(
+                Purpose::ProviderToken,
+                session.sid.as_bytes(),
+                &record.id_token,
+            );
+            (record.provider, opened.ok().map(Secret::new))
+        }))
+    }
+
+    /// One round of following the store: sessions ended by any process end here too.
+    ///
+    /// # Errors
+    /// [`store::Error`] while the store does not answer; genuine tokens go on being accepted.
+    pub async fn follow_ends(&self, now: UnixSeconds) -> Result<(), store::Error> {
+        // Other processes' clocks and transactions may be some seconds behind.
+        let since = self.newest_end.load(Ordering::Relaxed) - 10;
+        let ended = self
+            .store
+            .ended_since(since)
+            .await
+            .inspect_err(|error| self.store_answers(Err(error)))?;
+        for sid in ended {
+            self.ends.end(&sid);
+        }
+        self.newest_end.store(now, Ordering::Relaxed);
+        self.ends.forget_unused();
+        self.store_answers(Ok(()));
+        Ok(())
+    }
+
+    /// Whether the store's ended sessions have been read at least once: before that a logout of an
+    /// earlier run might not be known.
+    pub fn has_followed(&self) -> bool {
+        self.newest_end.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the store answered last.
+    pub fn store_is_up(&self) -> bool {
+        self.store_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the store did last; tells the log when that changes.
+    pub fn store_answers(&self, answer: Result<(), &store::Error>) {
+        match (
+            self.store_up.swap(answer.is_ok(), Ordering::Relaxed),
+            answer,
+        ) {
+            (true, Err(error)) => {
+                tracing::warn!(%error, "store is down: live sessions go on, sign-ins wait")
+            }
+            (false, Ok(())) => tracing::info!("store answers again"),
+            _ => {}
+        }
+    }
+}
+
+/// The last characters of a token are its signature: enough to find it by, and the whole is compared.
+fn cache_key(token: &str) -> Option<[u8; 43]> {
+    token.as_bytes().last_chunk().copied()
+}
+
+/// A user's value as a header carries it: percent-encoded UTF-8 where it is not plain visible ASCII.
+fn header_value(value: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&utf8_percent_encode(value, HEADER_VALUE).to_string()).ok()
+}

@@ -1,13 +1,521 @@
-//! The raw TOML shape.
+//! Reads the TOML shape of `proxy.toml` key by key and collects every fault instead of stopping at
+//! the first.
+//!
+//! A [`Section`] is a table that notes which of its keys were asked for; what is left over is unknown
+//! or not supported yet. Keys, kinds and defaults come from the table in `keys`, so a key that is not
+//! there cannot be read.
 
-/// stub
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {}
-/// stub
-#[derive(Debug)]
-pub struct Faults {}
-/// stub
-#[derive(Debug)]
-pub struct Key {}
-/// stub
-pub const KEYS: &[Key] = &[];
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Problem};
+use super::keys::{Fallback, Key, Kind, Support};
+use super::value::Value;
+
+type Table<'a> = DeTable<'a>;
+
+/// The file being read, and what was seen in it so far.
+pub(super) struct Document<'a> {
+    pub(super) file: &'a Path,
+    pub(super) source: &'a str,
+    pub(super) faults: RefCell<Vec<Fault>>,
+    warnings: RefCell<Vec<(usize, String)>>,
+    keys_read: RefCell<BTreeSet<String>>,
+}
+
+/// A table of the file, or the place where one could be.
+pub(super) struct Section<'a> {
+    document: &'a Document<'a>,
+    table: Option<&'a Table<'a>>,
+    span: Range<usize>,
+    /// As faults name it: `providers[1]`.
+    path: String,
+    /// As the table of keys names it: `providers[]`.
+    pattern: String,
+    taken: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(file: &'a Path, source: &'a str) -> Self {
+        Self {
+            file,
+            source,
+            faults: RefCell::default(),
+            warnings: RefCell::default(),
+            keys_read: RefCell::default(),
+        }
+    }
+
+    /// Parses the text and walks it by `read`, which gets the top table. Faults are left in `self`.
+    pub(super) fn walk<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
+        let (top, errors) = DeTable::parse_recoverable(self.source);
+        for error in &errors {
+            self.syntax(error);
+        }
+        // A table that was cut short would give faults that are none.
+        if !errors.is_empty() {
+            return None;
+        }
+        Section::new(self, Some(top.get_ref()), 0..0, "", "").read(read)
+    }
+
+    /// One slip gives many errors on its line; the first is the one to mend.
+    fn syntax(&self, error: &toml::de::Error) {
+        let at = error.span().map_or(self.source.len(), |span| span.start);
+        let (line, column) = self.position(at);
+        let mut faults = self.faults.borrow_mut();
+        if faults.iter().any(|fault| fault.line == line) {
+            return;
+        }
+        faults.push(Fault {
+            line,
+            column,
+            key: String::new(),
+            problem: Problem::Syntax,
+            found: error.message().lines().collect::<Vec<_>>().join(" "),
+            expected: "TOML 1.0: [table] headers and key = value lines".to_owned(),
+            hint: Some(
+                "strings are in quotes, lists in [ ]; other faults are looked for once the file is TOML"
+                    .to_owned(),
+            ),
+        });
+    }
+
+    /// Line and column of a byte offset, both from 1, the column in characters.
+    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.source.get(..offset).unwrap_or(self.source);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        (line, before[start..].chars().count() + 1)
+    }
+
+    pub(super) fn fault(
+        &self,
+        span: &Range<usize>,
+        key: &str,
+        problem: Problem,
+        [found, expected]: [String; 2],
+        hint: Option<String>,
+    ) {
+        let (line, column) = self.position(span.start);
+        self.faults.borrow_mut().push(Fault {
+            line,
+            column,
+            key: key.to_owned(),
+            problem,
+            found,
+            expected,
+            hint,
+        });
+    }
+
+    pub(super) fn warn(&self, span: &Range<usize>, key: &str, text: &str) {
+        let (line, column) = self.position(span.start);
+        let file = self.file.display();
+        self.warnings
+            .borrow_mut()
+            .push((span.start, format!("{file}:{line}:{column}: {key}: {text}")));
+    }
+
+    /// The warnings so far, in the file's order.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.take();
+        warnings.sort();
+        warnings.into_iter().map(|(_, text)| text).collect()
+    }
+
+    pub(super) fn note_read(&self, pattern: &str) {
+        self.keys_read.borrow_mut().insert(pattern.to_owned());
+    }
+
+    /// The patterns of every key that was asked for.
+    #[cfg(test)]
+    pub(super) fn keys_read(&self) -> BTreeSet<String> {
+        self.keys_read.borrow().clone()
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(
+        document: &'a Document<'a>,
+        table: Option<&'a Table<'a>>,
+        span: Range<usize>,
+        path: &str,
+        pattern: &str,
+    ) -> Self {
+        Self {
+            document,
+            table,
+            span,
+            path: path.to_owned(),
+            pattern: pattern.to_owned(),
+            taken: RefCell::default(),
+        }
+    }
+
+    /// Reads the whole table by `read`, then reports the keys that it did not ask for.
+    pub(super) fn read<T>(self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
+        let result = read(&self);
+        self.report_leftovers();
+        result
+    }
+
+    /// Whether the file has this key.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(name))
+    }
+
+    /// The key's value, or its default; without either, a fault. `None`: there was a fault.
+    pub(super) fn get<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Value<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(value) = self.value(name) {
+            return read(&value);
+        }
+        let default = match self.key(name)?.fallback {
+            Fallback::Value(text) => DeValue::parse(text).ok(),
+            Fallback::Required | Fallback::Absent => None,
+        };
+        match default {
+            Some(default) => read(&Value::new(
+                self.document,
+                default.get_ref(),
+                self.span.clone(),
+                self.path_of(name),
+                self.pattern_of(name),
+                self.kind(name),
+            )),
+            None => self.missing(name),
+        }
+    }
+
+    /// The key's value, if the file has it.
+    pub(super) fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Value<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.value(name) {
+            Some(value) => read(&value).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The table of that name; one that the file leaves out is read all the same, so that what it
+    /// requires is reported and what has a default gets it.
+    pub(super) fn section<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        match self.value(name) {
+            Some(value) => value.section(read),
+            None => Section::new(
+                self.document,
+                None,
+                self.span.clone(),
+                &self.path_of(name),
+                &self.pattern_of(name),
+            )
+            .read(read),
+        }
+    }
+
+    /// The list of tables of that name, each read by `read`, which is told its place from 0.
+    pub(super) fn tables<T>(
+        &self,
+        name: &str,
+        mut read: impl FnMut(usize, &Section<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut place = 0;
+        self.get(name, |value| {
+            value.items(|item| {
+                place += 1;
+                item.section(|section| read(place - 1, section))
+            })
+        })
+    }
+
+    /// Every entry of a table whose names are free, in the file's order.
+    pub(super) fn entries(&self) -> Vec<Value<'a>> {
+        let mut entries: Vec<Value<'a>> = self
+            .table
+            .into_iter()
+            .flat_map(|table| table.iter())
+            .map(|(name, value)| {
+                self.taken.borrow_mut().insert(name.get_ref().to_string());
+                let pattern = self.pattern_of("*");
+                for pattern in [&pattern, &self.pattern_of(name.get_ref())] {
+                    self.document.note_read(pattern);
+                }
+                let kind = Key::find(&pattern).map_or(Kind::Text, |key| key.kind);
+                let path = self.path_of(name.get_ref());
+                Value::new(
+                    self.document,
+                    value.get_ref(),
+                    value.span(),
+                    path,
+                    pattern,
+                    kind,
+                )
+                .named(name.get_ref(), name.span())
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.span().start);
+        entries
+    }
+
+    /// Reports a key of this table as invalid for a reason that spans several keys. Always `None`.
+    pub(super) fn refuse<T>(
+        &self,
+        name: &str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        hint: &str,
+    ) -> Option<T> {
+        let words = [found.into(), expected.into()];
+        let hint = Some(hint.to_owned());
+        let (span, path) = (self.span_of(name), self.path_of(name));
+        self.document
+            .fault(&span, &path, Problem::Invalid, words, hint);
+        None
+    }
+
+    /// Takes every key as asked for: another reading of the table reports what is left over.
+    pub(super) fn forget_leftovers(&self) {
+        let names = self.table.into_iter().flat_map(|table| table.keys());
+        let names = names.map(|name| name.get_ref().to_string());
+        self.taken.borrow_mut().extend(names);
+    }
+
+    /// Reports the whole table as something that this version does not have.
+    pub(super) fn skip(&self, expected: &str) {
+        self.forget_leftovers();
+        let words = ["another table".to_owned(), expected.to_owned()];
+        let hint = Some("this version does not have the feature; remove the table".to_owned());
+        let problem = Problem::NotSupportedYet;
+        self.document
+            .fault(&self.span, &self.path, problem, words, hint);
+    }
+
+    /// Notes something allowed that the operator should know of a key of this table.
+    pub(super) fn warn(&self, name: &str, text: &str) {
+        self.document
+            .warn(&self.span_of(name), &self.path_of(name), text);
+    }
+
+    /// Reports that a key is required. Always `None`.
+    pub(super) fn missing<T>(&self, name: &str) -> Option<T> {
+        let kind = self.kind(name);
+        let header = match (kind, self.path.as_str()) {
+            (Kind::Tables, _) => format!("add [[{}]] with {}", self.pattern_of(name), {
+                let below = format!("{}[]", self.pattern_of(name));
+                Key::names_below(&below)
+                    .filter(|name| {
+                        Key::find(&format!("{below}.{name}"))
+                            .is_some_and(|key| key.fallback == Fallback::Required)
+                    })
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            }),
+            (_, "") => format!("add {name}"),
+            (_, path) if self.table.is_none() => format!("add it below [{}]", unindexed(path)),
+            (_, path) => format!("add {name} to {path}"),
+        };
+        let words = ["nothing".to_owned(), kind.expected().to_owned()];
+        let path = self.path_of(name);
+        self.document
+            .fault(&self.span, &path, Problem::Missing, words, Some(header));
+        None
+    }
+
+    fn value(&self, name: &str) -> Option<Value<'a>> {
+        self.taken.borrow_mut().insert(name.to_owned());
+        self.document.note_read(&self.pattern_of(name));
+        let value = self.table?.get(name)?;
+        Some(Value::new(
+            self.document,
+            value.get_ref(),
+            value.span(),
+            self.path_of(name),
+            self.pattern_of(name),
+            self.kind(name),
+        ))
+    }
+
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        let key = Key::find(&self.pattern_of(name));
+        debug_assert!(key.is_some(), "{} is not in KEYS", self.pattern_of(name));
+        key
+    }
+
+    fn kind(&self, name: &str) -> Kind {
+        Key::find(&self.pattern_of(name)).map_or(Kind::Text, |key| key.kind)
+    }
+
+    fn span_of(&self, name: &str) -> Range<usize> {
+        self.table
+            .and_then(|table| table.get_key_value(name))
+            .map_or_else(|| self.span.clone(), |(key, _)| key.span())
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> String {
+        let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '*');
+        let name = match !name.is_empty() && name.chars().all(bare) {
+            true => name.to_owned(),
+            false => format!("{name:?}"),
+        };
+        match self.path.as_str() {
+            "" => name,
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    fn pattern_of(&self, name: &str) -> String {
+        match self.pattern.as_str() {
+            "" => name.to_owned(),
+            pattern => format!("{pattern}.{name}"),
+        }
+    }
+
+    fn report_leftovers(&self) {
+        let taken = self.taken.borrow();
+        for (name, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            if taken.contains(name.get_ref().as_ref()) {
+                continue;
+            }
+            match Key::find(&self.pattern_of(name.get_ref())) {
+                Some(key) if key.is_off(value.get_ref()) => {}
+                Some(key) => self.not_supported_yet(key, name.get_ref(), value.get_ref()),
+                None => self.unknown(name.get_ref()),
+            }
+        }
+    }
+
+    fn not_supported_yet(&self, key: &Key, name: &str, value: &DeValue<'_>) {
+        let off = match key.support {
+            Support::NotYet(off) => off.join(" or "),
+            Support::Now => String::new(),
+        };
+        let expected = match off.is_empty() {
+            true => "nothing: the key is left out".to_owned(),
+            false => format!("{off}, or the key left out"),
+        };
+        let found = super::value::describe(value, key.kind);
+        let hint = "this version does not have the feature; leave the key out".to_owned();
+        self.document.fault(
+            &self.span_of(name),
+            &self.path_of(name),
+            Problem::NotSupportedYet,
+            [found, expected],
+            Some(hint),
+        );
+    }
+
+    fn unknown(&self, name: &str) {
+        let known: Vec<&str> = Key::names_below(&self.pattern).collect();
+        let expected = match known.is_empty() {
+            true => "no keys".to_owned(),
+            false => known.join(", "),
+        };
+        let hint = match (nearest(name, known.iter().copied()), elsewhere(name)) {
+            (Some(near), _) => format!("did you mean {near}?"),
+            (None, Some(place)) => format!("{name} belongs below {place}"),
+            (None, None) => "remove the key, or look it up in the annotated proxy.toml".to_owned(),
+        };
+        self.document.fault(
+            &self.span_of(name),
+            &self.path_of(name),
+            Problem::Unknown,
+            [format!("{name:?}"), expected],
+            Some(hint),
+        );
+    }
+}
+
+/// The tables that have a key of that name, as the file writes their headers.
+fn elsewhere(name: &str) -> Option<String> {
+    let homes: Vec<String> = super::keys::KEYS
+        .iter()
+        .filter_map(|key| key.path.strip_suffix(name)?.strip_suffix('.'))
+        .filter(|parent| !parent.contains('*'))
+        .map(|parent| match parent.strip_suffix("[]") {
+            Some(list) => format!("[[{}]]", list.replace("[]", "")),
+            None => format!("[{}]", parent.replace("[]", "")),
+        })
+        .collect();
+    (!homes.is_empty()).then(|| homes.join(" or "))
+}
+
+/// A path without its indices, as a table's header is written.
+fn unindexed(path: &str) -> String {
+    let mut inside = false;
+    path.chars()
+        .filter(|c| {
+            inside = *c == '[' || (inside && *c != ']');
+            !inside && *c != ']'
+        })
+        .collect()
+}
+
+/// The name among `known` that `name` is probably a slip of.
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, without ASCII case and with `-` and `_` equal.
+fn distance(a: &str, b: &str) -> usize {
+    let fold = |c: char| match c {
+        '-' => '_',
+        c => c.to_ascii_lowercase(),
+    };
+    // Names are short; a long one is no slip of any.
+    let a: Vec<char> = a.chars().take(64).map(fold).collect();
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (i, b) in b.chars().map(fold).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, a) in a.iter().enumerate() {
+            let replaced = diagonal + usize::from(*a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[a.len()]
+}
+
+/// A value as the file would say it, in one spelling.
+pub(super) fn literal(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| literal(item.get_ref())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Table(table) => {
+            let entries: Vec<String> = table
+                .iter()
+                .map(|(name, value)| format!("{} = {}", name.get_ref(), literal(value.get_ref())))
+                .collect();
+            match entries.is_empty() {
+                true => "{}".to_owned(),
+                false => format!("{{ {} }}", entries.join(", ")),
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What a provider said of a person, once verified, and its claims as the session token carries them.
 
+use serde_json::Value;
+
 use super::ClaimSet;
 use crate::config;
 use crate::environment::UnixSeconds;
@@ -63,9 +65,44 @@ pub struct EmailNotVerified {
 /// # Errors
 /// [`EmailNotVerified`].
 pub fn session_claims(
-    _claims: &ClaimSet,
-    _provider: &config::Provider,
-    _session: &config::Session,
+    claims: &ClaimSet,
+    provider: &config::Provider,
+    session: &config::Session,
 ) -> Result<ClaimSet, EmailNotVerified> {
-    todo!()
+    if provider.username_claim == "email" && !provider.trust_email {
+        check_email_verified(claims, provider)?;
+    }
+    let mut copied: ClaimSet = claims
+        .iter()
+        .filter(|(name, _)| !is_ours(name, session))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if let Some(username) = claims.get(&provider.username_claim) {
+        copied.insert(session.username_claim.clone(), username.clone());
+    }
+    Ok(copied)
+}
+
+/// Whether a claim of the provider must not reach the session token under its own name.
+fn is_ours(name: &str, session: &config::Session) -> bool {
+    PROTOCOL_CLAIMS.contains(&name) || name == "user" || name == session.username_claim
+}
+
+/// An address that nobody claims needs no verification: the username is missing then.
+fn check_email_verified(
+    claims: &ClaimSet,
+    provider: &config::Provider,
+) -> Result<(), EmailNotVerified> {
+    let verified = match claims.get("email_verified") {
+        Some(Value::Bool(verified)) => *verified,
+        // As some providers write the boolean.
+        Some(Value::String(text)) => text == "true",
+        _ => false,
+    };
+    match verified || !claims.contains_key("email") {
+        true => Ok(()),
+        false => Err(EmailNotVerified {
+            provider: provider.name.clone(),
+        }),
+    }
 }

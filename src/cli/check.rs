@@ -1,0 +1,191 @@
+//! `check`: is the configuration good, and with `--online`, is the world as it says.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{Failure, run};
+use crate::config::{Config, UpstreamServer};
+use crate::environment::SystemClock;
+use crate::oidc::{ProviderReport, RelyingParties};
+use crate::session::TokenKeys;
+use crate::store::Store;
+
+/// Clocks further apart than this make tokens fail sooner or later.
+const TOLERATED_SKEW: i64 = 5;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prints the warnings of a configuration that has no faults, and `ok`.
+pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
+    for warning in &config.warnings {
+        super::eprint(&format!("warning: {warning}\n"));
+    }
+    TokenKeys::new(&config.session).map_err(|fault| Failure {
+        code: Failure::BAD_CONFIGURATION,
+        ..Failure::new(fault.to_string()).hint("vestibule keys generate makes fitting keys")
+    })?;
+    if ask_around {
+        online(config)?;
+    }
+    Ok(writeln!(io::stdout(), "ok")?)
+}
+
+/// Asks the providers, the application, the store and the clock; one line each, all before it fails.
+fn online(config: &Config) -> Result<(), Failure> {
+    let runtime = run::control_runtime()?;
+    let (lines, failed) = runtime.block_on(async {
+        let mut checks = Checks::default();
+        checks.store(config).await;
+        for server in &config.upstream.servers {
+            checks.application(server).await;
+        }
+        checks.providers(config).await;
+        (checks.lines, checks.failed)
+    });
+    runtime.shutdown_background();
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(io::stdout(), "{line}"))?;
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} of the checks above failed"))
+            .hint("mend what stands behind each \"failed\" and check again")),
+    }
+}
+
+#[derive(Default)]
+struct Checks {
+    lines: Vec<String>,
+    failed: usize,
+}
+
+impl Checks {
+    fn note(&mut self, what: &str, result: Result<String, String>) {
+        let (verdict, detail) = match result {
+            Ok(detail) => ("ok", detail),
+            Err(detail) => {
+                self.failed += 1;
+                ("failed", detail)
+            }
+        };
+        self.lines.push(format!("{verdict:<7} {what}: {detail}"));
+    }
+
+    async fn store(&mut self, config: &Config) {
+        let file = config.store.sqlite.display().to_string();
+        let opened = match Store::open(&config.store.sqlite).await {
+            Ok(store) => store.ping().await,
+            Err(error) => Err(error),
+        };
+        self.note(
+            "store",
+            opened.map(|()| file).map_err(|error| error.to_string()),
+        );
+    }
+
+    async fn application(&mut self, server: &UpstreamServer) {
+        let answered = tokio::time::timeout(PATIENCE, status_of(server)).await;
+        let answered =
+            answered.unwrap_or_else(|_| Err(format!("expected an answer within {PATIENCE:?}")));
+        let what = format!("application {}:{}", server.host, server.port);
+        // WorkflowGen itself answers 401 to a request without a session: it is alive.
+        self.note(
+            &what,
+            answered.map(|status| format!("it answers HTTP, status {status}")),
+        );
+    }
+
+    async fn providers(&mut self, config: &Config) {
+        let parties = match RelyingParties::new(config) {
+            Ok(parties) => parties,
+            Err(fault) => return self.note("providers", Err(fault.to_string())),
+        };
+        for party in parties.iter() {
+            let what = format!("provider {}", party.name());
+            match party.probe(&SystemClock).await {
+                Ok(report) => self.provider(&what, &report),
+                Err(down) => self.note(&what, Err(down.to_string())),
+            }
+        }
+    }
+
+    fn provider(&mut self, what: &str, report: &ProviderReport) {
+        self.note(&format!("{what}, discovery"), Ok(report.issuer.clone()));
+        let keys = report
+            .keys
+            .iter()
+            .map(|key| key.algorithm.as_deref().unwrap_or(&key.kind));
+        let kinds = keys.collect::<Vec<_>>().join(", ");
+        let keys = match report.keys.is_empty() {
+            true => Err(format!(
+                "expected at least one usable key at {}, found none",
+                report.jwks_uri
+            )),
+            false => Ok(format!("{} ({kinds})", report.keys.len())),
+        };
+        self.note(&format!("{what}, keys"), keys);
+        let common = match report.common_algorithms.is_empty() {
+            true => Err(format!(
+                "the provider signs with {}, none of which is in providers.algorithms",
+                report.announced_algorithms.join(", ")
+            )),
+            false => Ok(report.common_algorithms.join(", ")),
+        };
+        self.note(&format!("{what}, algorithms"), common);
+        let user_info = match report.user_info_lacks {
+            true => {
+                Err("user_info = \"always\", but the provider has no userinfo_endpoint".to_owned())
+            }
+            false => Ok(report
+                .userinfo_endpoint
+                .clone()
+                .unwrap_or_else(|| "none, and not needed".to_owned())),
+        };
+        self.note(&format!("{what}, UserInfo"), user_info);
+        let logout = report.end_session_endpoint.clone();
+        let logout = logout.unwrap_or_else(|| {
+            "no end_session_endpoint: signing out ends our session alone".to_owned()
+        });
+        self.note(&format!("{what}, logout"), Ok(logout));
+        if report.pkce_s256 == Some(false) {
+            self.note(
+                &format!("{what}, PKCE"),
+                Ok("S256 is not announced; it is sent all the same".to_owned()),
+            );
+        }
+        let skew = match report.clock_ahead {
+            None => Ok("the provider sends no Date".to_owned()),
+            Some(seconds) if seconds.abs() <= TOLERATED_SKEW => Ok(format!("{seconds} s apart")),
+            Some(seconds) => Err(format!(
+                "this machine's clock is {seconds} s ahead of the provider's (negative: behind); expected at most {TOLERATED_SKEW} s apart; let both follow a time server"
+            )),
+        };
+        self.note(&format!("{what}, clock"), skew);
+    }
+}
+
+async fn status_of(server: &UpstreamServer) -> Result<u16, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let stream = TcpStream::connect((server.host.as_str(), server.port))
+        .await
+        .map_err(|error| text(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| text(&error))?;
+    let driving = tokio::spawn(connection);
+    let request = http::Request::builder()
+        .uri("/")
+        .header(http::header::HOST, server.authority());
+    let request = request
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| text(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| text(&error));
+    driving.abort();
+    response.map(|response| response.status().as_u16())
+}

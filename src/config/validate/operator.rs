@@ -1,0 +1,114 @@
+//! `[store]`, `[admin]` and `[log]`: what operators keep, watch and read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{address, secret};
+use crate::config::file::Section;
+use crate::config::value::Value;
+use crate::config::{Admin, Log, Secret, Server, Store};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// `[store]`.
+pub(super) fn store(section: &Section<'_>) -> Option<Store> {
+    let sqlite = section.get("url", sqlite);
+    let audit_retention = section.get("audit_retention", |value| {
+        value.duration(DAY..=36_500 * DAY)
+    });
+    Some(Store {
+        sqlite: sqlite?,
+        audit_retention: audit_retention?,
+    })
+}
+
+fn sqlite(value: &Value<'_>) -> Option<PathBuf> {
+    let url = value.text()?;
+    let expected = r#"a file such as "sqlite:vestibule.db""#;
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        return value.not_supported_yet(expected);
+    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        return value.refuse(expected, "begin with sqlite:");
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => value.refuse(expected, "name a file after sqlite:"),
+        ":memory:" => value.refuse(expected, "users must outlive the process: name a file"),
+        _ if path.ends_with('/') => value.refuse(expected, "name a file, not a folder"),
+        _ if path.contains(['?', '#', '\0']) => {
+            value.refuse(expected, "write no options behind the file's name")
+        }
+        _ => Some(value.document().resolve(path)),
+    }
+}
+
+/// `[admin]`; `None` inside when it is off.
+pub(super) fn admin(section: &Section<'_>, server: Option<&Server>) -> Option<Option<Admin>> {
+    let listen = section.get("listen", |value| match value.as_text() {
+        Some("off") => Some(None),
+        _ => address::listen(value).map(Some),
+    });
+    let token = section.optional("token", token);
+    let (Some(listen), token) = (listen?, token?) else {
+        return Some(None);
+    };
+    if token.is_none() && !listen.ip().is_loopback() {
+        return section.refuse(
+            "listen",
+            format!("\"{listen}\" without token"),
+            "a loopback address, or a token",
+            r#"add token = { file = "admin_token" }"#,
+        );
+    }
+    let taken = |server: &Server| listen.port() != 0 && server.listen.contains(&listen);
+    if server.is_some_and(taken) {
+        return section.refuse(
+            "listen",
+            format!("\"{listen}\", which is server.listen too"),
+            "an address of its own",
+            "the admin listener never shares the public one's port",
+        );
+    }
+    Some(Some(Admin { listen, token }))
+}
+
+/// It stands in an Authorization header.
+fn token(value: &Value<'_>) -> Option<Secret> {
+    let token = secret::secret(value)?;
+    if !token.expose().iter().all(u8::is_ascii_graphic) {
+        let expected = "visible ASCII characters on one line";
+        let hint = "make one with vestibule keys generate";
+        return value.refuse_found("a token with other characters", expected, hint);
+    }
+    if token.expose().len() < 16 {
+        value
+            .warn("the token is shorter than 16 characters; make one with vestibule keys generate");
+    }
+    Some(token)
+}
+
+/// `[log]`.
+pub(super) fn log(section: &Section<'_>) -> Option<Log> {
+    let json = section.get("format", |value| {
+        value.choice(&[("text", false), ("json", true)])
+    });
+    let level = section.get("level", |value| {
+        let level = value.name_text()?;
+        match level.parse::<tracing_subscriber::filter::Targets>().is_ok()
+            || tracing_subscriber::EnvFilter::try_new(&level).is_ok()
+        {
+            true => Some(level),
+            false => value.refuse(
+                r#""error", "warn", "info", "debug" or "trace", or a tracing filter"#,
+                "",
+            ),
+        }
+    });
+    let access = section.get("access", |value| value.boolean());
+    Some(Log {
+        json: json?,
+        level: level?,
+        access: access?,
+    })
+}

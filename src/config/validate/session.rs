@@ -1,0 +1,272 @@
+//! `[session]`: the token that we mint, its keys and its cookie.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
+use super::secret;
+use crate::config::file::Section;
+use crate::config::value::{Value, show_duration};
+use crate::config::{Lifetime, PublicUrl, Secret, Server, Session, SessionAlgorithm, SessionKey};
+
+/// Claims of the session token that have a meaning of their own.
+const OWN_CLAIMS: &[&str] = &[
+    "iss", "aud", "azp", "exp", "iat", "nbf", "jti", "sub", "sid", "nonce", "at_hash", "c_hash",
+    "s_hash", "user",
+];
+
+/// Shorter secrets can be guessed from one token (RFC 7518 3.2).
+const MIN_SECRET: usize = 32;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// `[session]`.
+pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<Session> {
+    let cookie = section.get("cookie", cookie_name);
+    let algorithm = section.get("algorithm", |value| {
+        value.choice(&[
+            ("HS256", SessionAlgorithm::HS256),
+            ("ES256", SessionAlgorithm::ES256),
+            ("EdDSA", SessionAlgorithm::EdDSA),
+            ("RS256", SessionAlgorithm::RS256),
+        ])
+    });
+    let keys = keys(section, "keys", algorithm, &[]);
+    let sealing_keys = keys_for_sealing(section, keys.as_deref());
+    let claims = section.get("claims", claims);
+    let or = |value: &Value<'_>, default: Option<String>| match value.text()? {
+        "" => default,
+        _ => value.name_text(),
+    };
+    let issuer = section.get("issuer", |value| {
+        or(
+            value,
+            server.map(|server| format!("{}{}", server.public_url, server.auth_path)),
+        )
+    });
+    let audience = section.get("audience", |value| {
+        or(value, server.map(|server| server.public_url.to_string()))
+    });
+    let username_claim = section.get("username_claim", username_claim);
+    let lifetime = section.get("lifetime", |value| match value.as_text() {
+        Some("id-token") => Some(Lifetime::IdToken),
+        _ => value.duration(SECOND..=YEAR).map(Lifetime::Fixed),
+    });
+    let max_lifetime = section.get("max_lifetime", |value| value.duration(SECOND..=YEAR));
+    let same_site_none = section.get("same_site", |value| {
+        value.choice(&[("lax", false), ("none", true)])
+    });
+    let session = Session {
+        cookie: cookie?,
+        keys: keys?,
+        sealing_keys: sealing_keys?,
+        claims: claims?,
+        algorithm: algorithm?,
+        issuer: issuer?,
+        audience: audience?,
+        username_claim: username_claim?,
+        lifetime: lifetime?,
+        max_lifetime: max_lifetime?,
+        same_site_none: same_site_none?,
+    };
+    let checks = [
+        check_lifetimes(section, &session),
+        check_same_site(section, &session, server?),
+        check_cookie_prefix(section, &session, &server?.public_url),
+    ];
+    checks.iter().all(Option::is_some).then_some(session)
+}
+
+fn check_lifetimes(section: &Section<'_>, session: &Session) -> Option<()> {
+    match session.lifetime {
+        Lifetime::Fixed(lifetime) if lifetime > session.max_lifetime => section.refuse(
+            "max_lifetime",
+            format!("{:?}", show_duration(session.max_lifetime)),
+            format!("lifetime ({:?}) or more", show_duration(lifetime)),
+            "raise max_lifetime or lower lifetime",
+        ),
+        _ => Some(()),
+    }
+}
+
+fn check_same_site(section: &Section<'_>, session: &Session, server: &Server) -> Option<()> {
+    match session.same_site_none && !server.public_url.https {
+        true => section.refuse(
+            "same_site",
+            r#""none", with an http public_url"#,
+            r#""lax", or an https public_url"#,
+            "browsers take SameSite=None cookies over https only",
+        ),
+        false => Some(()),
+    }
+}
+
+/// A token of RFC 6265 4.1.1.
+fn cookie_name(value: &Value<'_>) -> Option<String> {
+    let name = value.text()?;
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match !name.is_empty() && name.len() <= 64 && name.bytes().all(token) {
+        true => Some(name.to_owned()),
+        false => value.refuse(
+            "a cookie's name: letters, digits, - and _, at most 64",
+            r#"WorkflowGen looks for "wfgen_token""#,
+        ),
+    }
+}
+
+/// The prefixes that browsers hold to conditions (RFC 6265bis 4.1.3).
+fn check_cookie_prefix(section: &Section<'_>, session: &Session, url: &PublicUrl) -> Option<()> {
+    let name = session.cookie.to_ascii_lowercase();
+    let host = name.starts_with("__host-");
+    let secure = host || name.starts_with("__secure-") || name.starts_with("__http-");
+    let (expected, hint) = if secure && !url.https {
+        (
+            "a name without prefix, or an https public_url",
+            "browsers take this prefix over https only",
+        )
+    } else if host && !url.base.is_empty() {
+        (
+            "a name without __Host-, or a public_url without base path",
+            "browsers take __Host- cookies for the path / only; __Secure- works below a base path",
+        )
+    } else {
+        return Some(());
+    };
+    section.refuse("cookie", format!("{:?}", session.cookie), expected, hint)
+}
+
+fn claims(value: &Value<'_>) -> Option<Option<Vec<String>>> {
+    match value.as_text() {
+        Some("all") => Some(None),
+        Some(_) => value.refuse(r#""all" or a list of claim names"#, ""),
+        None => value.set(Value::name_text).map(Some),
+    }
+}
+
+fn username_claim(value: &Value<'_>) -> Option<String> {
+    let name = value.name_text()?;
+    match OWN_CLAIMS.contains(&name.as_str()) {
+        true => value.refuse(
+            "a claim without a meaning of its own",
+            r#"WorkflowGen reads "https://api.workflowgen.com/username""#,
+        ),
+        false => Some(name),
+    }
+}
+
+fn keys_for_sealing(
+    section: &Section<'_>,
+    session_keys: Option<&[SessionKey]>,
+) -> Option<Vec<SessionKey>> {
+    let sealing = keys(
+        section,
+        "sealing_keys",
+        Some(SessionAlgorithm::HS256),
+        session_keys.unwrap_or_default(),
+    )?;
+    if sealing.is_empty() {
+        section.warn(
+            "sealing_keys",
+            "empty, so sign-in state is sealed by a key derived from `keys`, which the application may know; give it keys of its own (vestibule keys generate)",
+        );
+    }
+    Some(sealing)
+}
+
+/// A list of keys; no secret may stand in it twice or be among `others`.
+fn keys(
+    section: &Section<'_>,
+    name: &'static str,
+    algorithm: Option<SessionAlgorithm>,
+    others: &[SessionKey],
+) -> Option<Vec<SessionKey>> {
+    let mut seen: Vec<SessionKey> = Vec::new();
+    let keys = section.tables(name, |_, entry| {
+        let id = entry.get("id", |value| {
+            let id = value.name_text()?;
+            match seen.iter().any(|key| key.id == id) {
+                true => value.refuse("a unique id", "another key of the list has this id"),
+                false => Some(id),
+            }
+        });
+        let secret = entry.get("secret", |value| {
+            let secret = secret::secret(value)?;
+            let same = |key: &&SessionKey| key.secret == secret;
+            if seen.iter().find(same).is_some() {
+                return value.refuse_found(
+                    "the secret of another key of the list",
+                    "a secret of its own",
+                    "make one with vestibule keys generate",
+                );
+            }
+            if others.iter().find(same).is_some() {
+                return value.refuse_found(
+                    "a secret that is among session.keys",
+                    "a secret that the application does not know",
+                    "make one with vestibule keys generate",
+                );
+            }
+            check_key(value, secret, algorithm?)
+        });
+        let key = SessionKey {
+            id: id?,
+            secret: secret?,
+        };
+        seen.push(key.clone());
+        Some(key)
+    })?;
+    match keys.is_empty() && name == "keys" {
+        true => section.refuse(
+            name,
+            "an empty list",
+            "at least one key",
+            "make one with vestibule keys generate --out keys/session",
+        ),
+        false => Some(keys),
+    }
+}
+
+fn check_key(value: &Value<'_>, secret: Secret, algorithm: SessionAlgorithm) -> Option<Secret> {
+    let bytes = secret.expose();
+    let name = format!("{algorithm:?}");
+    let generate = format!("make one with vestibule keys generate --algorithm {name}");
+    let (key, algorithm) = match algorithm {
+        SessionAlgorithm::HS256 if bytes.len() < MIN_SECRET => {
+            let found = format!("a secret of {} bytes", bytes.len());
+            let hint = "make one with vestibule keys generate";
+            return value.refuse_found(found, format!("{MIN_SECRET} bytes at least"), hint);
+        }
+        SessionAlgorithm::HS256 => return Some(secret),
+        SessionAlgorithm::ES256 => (EncodingKey::from_ec_pem(bytes), Algorithm::ES256),
+        SessionAlgorithm::EdDSA => (EncodingKey::from_ed_pem(bytes), Algorithm::EdDSA),
+        SessionAlgorithm::RS256 => (EncodingKey::from_rsa_pem(bytes), Algorithm::RS256),
+    };
+    let expected = format!("a PEM private key (PKCS#8) for {name}");
+    let label = pem_label(bytes);
+    if label == Some("EC PRIVATE KEY") {
+        let hint = "this is the SEC1 form; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW";
+        return value.refuse_found("a PEM file of EC PRIVATE KEY", expected, hint);
+    }
+    // A key of another curve or size fails at its first signature only: make one now.
+    let signs = |key| jsonwebtoken::encode(&Header::new(algorithm), &serde_json::json!({}), &key);
+    match key.and_then(signs) {
+        Ok(_) => Some(secret),
+        Err(_) => {
+            let found = match label {
+                Some(label) => format!("a PEM file of {label} that does not sign {name}"),
+                None => "a file that is not PEM".to_owned(),
+            };
+            value.refuse_found(found, expected, &generate)
+        }
+    }
+}
+
+/// What a PEM file says it holds.
+fn pem_label(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (_, rest) = text.split_once("-----BEGIN ")?;
+    let (label, _) = rest.split_once("-----")?;
+    // A label is shown to the operator; anything longer is not one.
+    (label.len() <= 40).then_some(label)
+}

@@ -1,0 +1,398 @@
+//! One value of the file, and the forms that values take: words, numbers, durations, sizes, lists.
+//!
+//! Apart from `file`, which finds values and knows no forms. Every method gives `None` after it has
+//! noted a fault, so a reader goes on to the next key and the operator sees all faults at once.
+
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::fault::Problem;
+use super::file::{Document, Section, nearest};
+use super::keys::Kind;
+
+/// A value with its place in the file.
+pub(super) struct Value<'v> {
+    document: &'v Document<'v>,
+    value: &'v DeValue<'v>,
+    span: Range<usize>,
+    path: String,
+    pattern: String,
+    kind: Kind,
+    name: String,
+    name_span: Range<usize>,
+}
+
+impl<'v> Value<'v> {
+    pub(super) fn new(
+        document: &'v Document<'v>,
+        value: &'v DeValue<'v>,
+        span: Range<usize>,
+        path: String,
+        pattern: String,
+        kind: Kind,
+    ) -> Self {
+        Self {
+            document,
+            value,
+            name_span: span.clone(),
+            span,
+            path,
+            pattern,
+            kind,
+            name: String::new(),
+        }
+    }
+
+    /// Remembers the free name that the file gives this value.
+    pub(super) fn named(mut self, name: &str, span: Range<usize>) -> Self {
+        self.name = name.to_owned();
+        self.name_span = span;
+        self
+    }
+
+    /// The free name that the file gives this value.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn span(&self) -> &Range<usize> {
+        &self.span
+    }
+
+    pub(super) fn document(&self) -> &'v Document<'v> {
+        self.document
+    }
+
+    /// Reports the value as invalid. Always `None`.
+    pub(super) fn refuse<T>(&self, expected: impl Into<String>, hint: &str) -> Option<T> {
+        self.refuse_found(describe(self.value, self.kind), expected, hint)
+    }
+
+    /// As `refuse`, with other words for what was found. An empty hint is none.
+    pub(super) fn refuse_found<T>(
+        &self,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        hint: &str,
+    ) -> Option<T> {
+        self.report(Problem::Invalid, found.into(), expected.into(), hint)
+    }
+
+    /// Reports that no key has the free name that the file gives this value. Always `None`.
+    pub(super) fn unknown<T>(&self, expected: impl Into<String>, hint: &str) -> Option<T> {
+        let words = [format!("{:?}", self.name), expected.into()];
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.document
+            .fault(&self.name_span, &self.path, Problem::Unknown, words, hint);
+        None
+    }
+
+    /// Reports a value that belongs to a feature this version does not have. Always `None`.
+    pub(super) fn not_supported_yet<T>(&self, expected: impl Into<String>) -> Option<T> {
+        let found = describe(self.value, self.kind);
+        let hint = "this version does not have the feature";
+        self.report(Problem::NotSupportedYet, found, expected.into(), hint)
+    }
+
+    fn report<T>(
+        &self,
+        problem: Problem,
+        found: String,
+        expected: String,
+        hint: &str,
+    ) -> Option<T> {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.document
+            .fault(&self.span, &self.path, problem, [found, expected], hint);
+        None
+    }
+
+    /// Notes something allowed that the operator should know.
+    pub(super) fn warn(&self, text: &str) {
+        self.document.warn(&self.span, &self.path, text);
+    }
+
+    /// The string, without a fault if it is none.
+    pub(super) fn as_text(&self) -> Option<&'v str> {
+        match self.value {
+            DeValue::String(text) => Some(text.as_ref()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
+    pub(super) fn text(&self) -> Option<&'v str> {
+        match self.as_text() {
+            Some(text) => Some(text),
+            None => self.refuse(self.kind.expected(), "write it in quotes"),
+        }
+    }
+
+    /// A string with something in it and no control characters.
+    pub(super) fn name_text(&self) -> Option<String> {
+        let text = self.text()?;
+        match !text.trim().is_empty() && !text.chars().any(char::is_control) {
+            true => Some(text.to_owned()),
+            false => self.refuse("a string that is not empty, without control characters", ""),
+        }
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(truth) => Some(*truth),
+            DeValue::String(text) if matches!(text.as_ref(), "true" | "false") => {
+                self.refuse("true or false", "write it without quotes")
+            }
+            _ => self.refuse("true or false", ""),
+        }
+    }
+
+    pub(super) fn number(&self, range: RangeInclusive<u64>, word: Option<&str>) -> Option<u64> {
+        let number = match self.value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return Some(number);
+        }
+        let numbers = format!("a whole number from {} to {}", range.start(), range.end());
+        let expected = match word {
+            Some(word) => format!("{word:?} or {numbers}"),
+            None => numbers,
+        };
+        let in_quotes = self
+            .as_text()
+            .is_some_and(|text| text.parse::<u64>().is_ok());
+        let hint = match in_quotes {
+            true => "write it without quotes",
+            false => "",
+        };
+        self.refuse(expected, hint)
+    }
+
+    /// One of `words`.
+    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let found = self.as_text();
+        if let Some((_, choice)) = words.iter().find(|(word, _)| found == Some(word)) {
+            return Some(*choice);
+        }
+        let expected: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let near = found.and_then(|found| nearest(found, words.iter().map(|(word, _)| *word)));
+        let hint = near.map_or_else(String::new, |near| format!("did you mean {near:?}?"));
+        self.refuse(expected.join(" or "), &hint)
+    }
+
+    /// A duration such as `"90s"`, within `range`.
+    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let parsed = self.as_text().map(parse_duration);
+        let expected = format!(
+            "a duration from \"{}\" to \"{}\", such as \"90s\", \"10m\", \"10h\" or \"400d\"",
+            show_duration(*range.start()),
+            show_duration(*range.end()),
+        );
+        match parsed {
+            Some(Ok(duration)) if range.contains(&duration) => Some(duration),
+            Some(Ok(_)) => self.refuse(expected, ""),
+            Some(Err(hint)) => self.refuse(expected, hint),
+            None => self.refuse(expected, "write the unit too, in quotes: \"90s\""),
+        }
+    }
+
+    /// A size such as `"32 KiB"` in bytes, within `range`; `word` is allowed in its place.
+    pub(super) fn size(&self, range: RangeInclusive<u64>, word: Option<&str>) -> Option<u64> {
+        let parsed = self.as_text().map(parse_size);
+        let sizes = format!(
+            "a size from \"{}\" to \"{}\"",
+            show_size(*range.start()),
+            show_size(*range.end())
+        );
+        let expected = match word {
+            Some(word) => format!("{word:?} or {sizes}"),
+            None => sizes,
+        };
+        match parsed {
+            Some(Ok(size)) if range.contains(&size) => Some(size),
+            Some(Ok(_)) => self.refuse(expected, ""),
+            Some(Err(hint)) => self.refuse(expected, hint),
+            None => self.refuse(expected, "write the unit too, in quotes: \"32 KiB\""),
+        }
+    }
+
+    /// A list, each item read by `read`. Every item's faults are noted; `None` if there was one.
+    pub(super) fn items<T>(&self, mut read: impl FnMut(&Value<'v>) -> Option<T>) -> Option<Vec<T>> {
+        let DeValue::Array(items) = self.value else {
+            let hint = match (self.kind, self.value) {
+                (Kind::Tables, DeValue::Table(_)) => {
+                    format!("write the header in double brackets: [[{}]]", self.path)
+                }
+                (Kind::List, DeValue::String(_)) => "write it in [ ]".to_owned(),
+                _ => String::new(),
+            };
+            return self.refuse(self.kind.expected(), &hint);
+        };
+        let kind = match self.kind {
+            Kind::Tables => Kind::Table,
+            _ => Kind::Text,
+        };
+        let results: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(place, item)| {
+                read(&Value::new(
+                    self.document,
+                    item.get_ref(),
+                    item.span(),
+                    format!("{}[{place}]", self.path),
+                    format!("{}[]", self.pattern),
+                    kind,
+                ))
+            })
+            .collect();
+        results.into_iter().collect()
+    }
+
+    /// A list of different strings, each read by `read`.
+    pub(super) fn set<T>(&self, mut read: impl FnMut(&Value<'v>) -> Option<T>) -> Option<Vec<T>> {
+        let mut seen = Vec::new();
+        self.items(|item| {
+            let text = item.text()?;
+            if seen.contains(&text) {
+                return item.refuse("each entry once", "remove the second one");
+            }
+            seen.push(text);
+            read(item)
+        })
+    }
+
+    /// The table that this value is.
+    pub(super) fn section<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
+        let DeValue::Table(table) = self.value else {
+            return self.refuse(self.kind.expected(), "");
+        };
+        let span = self.span.clone();
+        Section::new(self.document, Some(table), span, &self.path, &self.pattern).read(read)
+    }
+
+    /// The entries of a table whose names the caller checks; `None` without a fault if it is no table.
+    pub(super) fn as_entries(&self) -> Option<Vec<(&'v str, Value<'v>)>> {
+        let DeValue::Table(table) = self.value else {
+            return None;
+        };
+        let entry = |name: &'v str, value: &'v DeValue<'v>, span| {
+            let path = format!("{}.{name}", self.path);
+            let pattern = format!("{}.{name}", self.pattern);
+            Value::new(self.document, value, span, path, pattern, Kind::Text)
+        };
+        let entries = table.iter().map(|(name, value)| {
+            let name = name.get_ref().as_ref();
+            (name, entry(name, value.get_ref(), value.span()))
+        });
+        Some(entries.collect())
+    }
+}
+
+/// A value as faults show it: shortened, and never what may be a secret.
+pub(super) fn describe(value: &DeValue<'_>, kind: Kind) -> String {
+    match value {
+        DeValue::String(_) if kind == Kind::Secret => "a string (not shown)".to_owned(),
+        DeValue::String(text) => {
+            let shown = without_userinfo(text);
+            match shown.chars().count() {
+                0..=80 => format!("{shown:?}"),
+                _ => format!("{:?}…", shown.chars().take(80).collect::<String>()),
+            }
+        }
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(items) => match items.len() {
+            0 => "an empty list".to_owned(),
+            1 => "a list of one".to_owned(),
+            many => format!("a list of {many}"),
+        },
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A URL's user and password are left out: they may be real.
+fn without_userinfo(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://…{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
+const DURATION_UNITS: &[(&str, u64)] = &[("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let (digits, unit) = split_unit(text).ok_or("write a whole number and a unit: \"90s\"")?;
+    let (_, seconds) = DURATION_UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or("the units are s, m, h and d, right behind the number")?;
+    let number: u64 = digits.parse().map_err(|_| "the number is too large")?;
+    number
+        .checked_mul(*seconds)
+        .map(Duration::from_secs)
+        .ok_or("the number is too large")
+}
+
+/// A duration as the file says it.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let fits = |size: &u64| seconds > 0 && seconds.is_multiple_of(*size);
+    DURATION_UNITS
+        .iter()
+        .find(|(_, size)| fits(size))
+        .map_or("0s".to_owned(), |(unit, size)| {
+            format!("{}{unit}", seconds / size)
+        })
+}
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+fn parse_size(text: &str) -> Result<u64, &'static str> {
+    let (digits, unit) = split_unit(text).ok_or("write a whole number and a unit: \"32 KiB\"")?;
+    let (_, bytes) = SIZE_UNITS
+        .iter()
+        .find(|(name, _)| *name == unit.trim_start())
+        .ok_or("the units are B, KiB, MiB and GiB")?;
+    let number: u64 = digits.parse().map_err(|_| "the number is too large")?;
+    number.checked_mul(*bytes).ok_or("the number is too large")
+}
+
+fn show_size(size: u64) -> String {
+    SIZE_UNITS
+        .iter()
+        .find(|(_, unit)| size >= *unit && size.is_multiple_of(*unit))
+        .map_or("0 B".to_owned(), |(name, unit)| {
+            format!("{} {name}", size / unit)
+        })
+}
+
+/// Digits and what follows them; `None` without digits.
+fn split_unit(text: &str) -> Option<(&str, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}

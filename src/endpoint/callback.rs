@@ -1,0 +1,237 @@
+//! `callback`: an authorization response becomes a session, or a rejection that says why not. Nothing
+//! is written for a response that was not asked for by this browser.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::login::Start;
+use super::{Asked, Endpoints, redirect};
+use crate::oidc::{AuthorizationResponse, ResponseFault, TokenFault, session_claims};
+use crate::provisioning::{self, Outcome};
+use crate::rejection::{Kind, Rejection};
+use crate::session::OpenError;
+use crate::store::OpenSessionError;
+
+/// Why a sign-in ended without a session, and the label of its metric.
+type Unfinished = Rejection;
+
+impl Endpoints {
+    pub(super) async fn callback(&self, name: Option<&str>, asked: &Asked) -> Response<Bytes> {
+        let binding = self.sessions.cookies().sign_in_value(&asked.headers);
+        let query = asked.uri.query().unwrap_or_default();
+        let received = AuthorizationResponse::receive(
+            query,
+            name,
+            binding,
+            &self.parties,
+            &self.sealer,
+            self.clock.now(),
+        );
+        if let Some(return_to) = genuine_return(&received)
+            && self.session_of(asked).await.is_some()
+        {
+            return redirect(StatusCode::SEE_OTHER, return_to, []);
+        }
+        let response = match received {
+            Ok(response) => response,
+            Err(fault) => return self.refused(asked, fault),
+        };
+        match self.signed_in(asked, &response).await {
+            Ok(token) => {
+                let now = self.clock.now();
+                self.recurrence
+                    .signed_in(binding.unwrap_or_default(), response.return_to(), now);
+                let set = self.sessions.cookies().set_session(&token);
+                redirect(StatusCode::SEE_OTHER, response.return_to(), [set])
+            }
+            Err(rejection) => {
+                self.metrics
+                    .login(response.provider(), rejection.kind.slug());
+                self.reject(asked, &rejection, Some(response.return_to()))
+            }
+        }
+    }
+
+    /// Redeems the code, provisions the user and opens the session; the result is the token.
+    async fn signed_in(
+        &self,
+        asked: &Asked,
+        response: &AuthorizationResponse,
+    ) -> Result<String, Unfinished> {
+        let now = self.clock.now();
+        let unknown = || Rejection::of(Kind::ForeignSignIn);
+        let party = self
+            .parties
+            .by_name(response.provider())
+            .ok_or_else(unknown)?;
+        let tokens = party.redeem(response, now).await.map_err(not_redeemed)?;
+        let claims = session_claims(tokens.claims.set(), party.config(), &self.config.session)
+            .map_err(|fault| {
+                Rejection::because(
+                    refused(&fault, Some(party.config().username_claim.clone())),
+                    &fault,
+                )
+            })?;
+        let account = match self
+            .provisioning
+            .provision(&tokens.claims, &claims, asked.id, now)
+            .await
+        {
+            Ok(account) => account,
+            Err(error) => return Err(self.not_provisioned(error)),
+        };
+        self.metrics
+            .provisioning(&account.user().directory, account.outcome().as_str());
+        let opened = self
+            .sessions
+            .open(
+                &account,
+                &tokens,
+                claims,
+                response,
+                &self.sealer,
+                &*self.random,
+                now,
+            )
+            .await
+            .map_err(|error| self.not_opened(error))?;
+        if !opened.left_out.is_empty() {
+            tracing::warn!(
+                id = %asked.id,
+                claims = opened.left_out.join(" "),
+                "claims left out of the session token to fit its cookie; list those that the application needs in session.claims"
+            );
+        }
+        self.store.note_login(&account.user().id, now);
+        let (provider, outcome) = (response.provider(), account.outcome().as_str());
+        self.metrics.login(provider, outcome);
+        tracing::info!(id = %asked.id, provider, outcome, directory = account.user().directory, user = account.user().id, "signed in");
+        Ok(opened.token)
+    }
+
+    fn not_provisioned(&self, error: provisioning::Error) -> Unfinished {
+        match error {
+            provisioning::Error::Refused(refusal) => {
+                self.metrics
+                    .provisioning(&refusal.directory, refusal.outcome.as_str());
+                let kind = match refusal.outcome {
+                    Outcome::Conflict => Kind::Conflict,
+                    Outcome::Inactive => Kind::Inactive,
+                    _ => refused(&refusal.reason, refusal.field.clone()),
+                };
+                Rejection::because(kind, refusal)
+            }
+            provisioning::Error::Store(error) => {
+                self.sessions.store_answers(Err(&error));
+                Rejection::because(Kind::StoreDown, error)
+            }
+        }
+    }
+
+    fn not_opened(&self, error: OpenError) -> Unfinished {
+        match &error {
+            OpenError::TooLarge { .. } | OpenError::Signing(_) => {
+                Rejection::because(Kind::TokenTooLarge, error)
+            }
+            OpenError::Store(OpenSessionError::SignInUsed) => {
+                Rejection::because(Kind::SignInUsed, error)
+            }
+            OpenError::Store(OpenSessionError::Store(store)) => {
+                self.sessions.store_answers(Err(store));
+                Rejection::because(Kind::StoreDown, error)
+            }
+        }
+    }
+
+    fn refused(&self, asked: &Asked, fault: ResponseFault) -> Response<Bytes> {
+        let kind = match &fault {
+            ResponseFault::Late { return_to } => {
+                return redirect(StatusCode::SEE_OTHER, return_to, []);
+            }
+            // Tabs that were opened at once overwrite each other's sign-in cookie. The person signs in
+            // anew, under the cookie that stayed: nothing of this response is used but its address.
+            ResponseFault::OtherBinding {
+                provider,
+                return_to,
+                restarted: false,
+            } => {
+                let start = Start {
+                    return_to,
+                    select_account: false,
+                    restarted: true,
+                };
+                match self.parties.by_name(provider) {
+                    Some(party) => return self.begin(asked, party, &start),
+                    None => Kind::ForeignSignIn,
+                }
+            }
+            ResponseFault::OtherBinding { .. } | ResponseFault::ForeignState => Kind::ForeignSignIn,
+            ResponseFault::NoBinding => Kind::SignInCookieMissing,
+            ResponseFault::Malformed(_) => Kind::BadRequest,
+            ResponseFault::WrongIssuer => Kind::ForeignSignIn,
+            ResponseFault::Denied {
+                provider, error, ..
+            } => match error.as_str() {
+                "temporarily_unavailable" | "server_error" => Kind::ProviderDown {
+                    provider: provider.clone(),
+                },
+                _ => Kind::ProviderRefused {
+                    provider: provider.clone(),
+                    error: error.clone(),
+                },
+            },
+        };
+        let return_to = match &fault {
+            ResponseFault::Denied {
+                provider,
+                return_to,
+                ..
+            } => {
+                self.metrics.login(provider, kind.slug());
+                Some(return_to.clone())
+            }
+            _ => None,
+        };
+        self.reject(
+            asked,
+            &Rejection::because(kind, fault),
+            return_to.as_deref(),
+        )
+    }
+}
+
+/// The return address of a response that we sealed the state of, whatever else is wrong with it.
+fn genuine_return(received: &Result<AuthorizationResponse, ResponseFault>) -> Option<&str> {
+    match received {
+        Ok(response) => Some(response.return_to()),
+        Err(
+            ResponseFault::Late { return_to }
+            | ResponseFault::OtherBinding { return_to, .. }
+            | ResponseFault::Denied { return_to, .. },
+        ) => Some(return_to),
+        Err(_) => None,
+    }
+}
+
+fn not_redeemed(fault: TokenFault) -> Unfinished {
+    let kind = match &fault {
+        TokenFault::Down(down) => Kind::ProviderDown {
+            provider: down.provider.clone(),
+        },
+        TokenFault::Refused { provider, error } => Kind::ProviderRefused {
+            provider: provider.clone(),
+            error: error.clone(),
+        },
+        TokenFault::Invalid { provider, .. } => Kind::TokenInvalid {
+            provider: provider.clone(),
+        },
+    };
+    Rejection::because(kind, fault)
+}
+
+fn refused(reason: &impl ToString, field: Option<String>) -> Kind {
+    Kind::Refused {
+        reason: reason.to_string(),
+        field,
+    }
+}

@@ -1,0 +1,163 @@
+//! `login`, and every other start of a sign-in: a navigation without a session, a frame without one.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::page::{self, Choice};
+use super::{Asked, Endpoints, redirect};
+use crate::environment::random_text;
+use crate::oidc::{AuthorizationRequest, RelyingParty};
+use crate::page::Language;
+use crate::rejection::{Kind, Rejection, respond};
+
+/// How a sign-in starts.
+pub(super) struct Start<'a> {
+    /// Checked local path and query.
+    pub(super) return_to: &'a str,
+    /// The person wants another account.
+    pub(super) select_account: bool,
+    /// This sign-in takes up one that another answer's cookie had overtaken.
+    pub(super) restarted: bool,
+}
+
+impl Endpoints {
+    pub(super) async fn login(&self, asked: &Asked) -> Response<Bytes> {
+        let return_to = self.safe_return(asked.parameter("return_to").as_deref());
+        if let Some(session) = self.session_of(asked).await {
+            if self
+                .recurrence
+                .came_back(session.sid(), &return_to, self.clock.now())
+            {
+                return self.reject(
+                    asked,
+                    &Rejection::of(Kind::LoopApplication),
+                    Some(&return_to),
+                );
+            }
+            return redirect(StatusCode::SEE_OTHER, &return_to, []);
+        }
+        let select_account = asked.parameter("prompt").as_deref() == Some("select_account");
+        let start = Start {
+            return_to: &return_to,
+            select_account,
+            restarted: false,
+        };
+        let picked = match asked.parameter("provider") {
+            Some(name) => self.parties.by_name(&name),
+            None => self
+                .parties
+                .iter()
+                .next()
+                .filter(|_| self.parties.iter().len() == 1),
+        };
+        match picked {
+            Some(party) => self.begin(asked, party, &start),
+            None => self.choose(asked, &start),
+        }
+    }
+
+    /// A navigation that needs a session and has none.
+    pub fn sign_in(&self, asked: &Asked) -> Response<Bytes> {
+        let address = asked.uri.path_and_query().map(|target| target.as_str());
+        let return_to = self.safe_return(address);
+        let start = Start {
+            return_to: &return_to,
+            select_account: false,
+            restarted: false,
+        };
+        let mut parties = self.parties.iter();
+        match (parties.next(), parties.next()) {
+            (Some(only), None) => self.begin(asked, only, &start),
+            _ => redirect(
+                StatusCode::FOUND,
+                self.links(Some(&return_to))
+                    .sign_in
+                    .as_deref()
+                    .unwrap_or("/"),
+                [],
+            ),
+        }
+    }
+
+    /// The same inside a frame: providers refuse to be framed, so the sign-in opens in the top window.
+    pub fn break_out(&self, asked: &Asked) -> Response<Bytes> {
+        let return_to = self.safe_return(asked.uri.path_and_query().map(|target| target.as_str()));
+        let links = self.links(Some(&return_to));
+        let login = links.sign_in.unwrap_or_default();
+        respond(
+            StatusCode::UNAUTHORIZED,
+            page::frame_breakout(Language::of_request(&asked.headers), &login, &return_to),
+        )
+    }
+
+    fn choose(&self, asked: &Asked, start: &Start<'_>) -> Response<Bytes> {
+        let links = self.links(Some(start.return_to));
+        let login = match start.select_account {
+            true => links.other_account,
+            false => links.sign_in,
+        };
+        let login = login.unwrap_or_default();
+        let choice = |party: &std::sync::Arc<RelyingParty>| Choice {
+            label: party.name().to_owned(),
+            href: format!("{login}&provider={}", party.name()),
+        };
+        let choices: Vec<_> = self.parties.iter().map(choice).collect();
+        respond(
+            StatusCode::OK,
+            page::chooser(Language::of_request(&asked.headers), &choices),
+        )
+    }
+
+    /// Sends the browser to the provider, bound to its sign-in cookie.
+    pub(super) fn begin(
+        &self,
+        asked: &Asked,
+        party: &RelyingParty,
+        start: &Start<'_>,
+    ) -> Response<Bytes> {
+        let (cookies, now) = (self.sessions.cookies(), self.clock.now());
+        let known = cookies.sign_in_value(&asked.headers).map(str::to_owned);
+        if let Some(binding) = &known
+            && self.recurrence.arrived(binding, start.return_to, now)
+        {
+            let mut response = self.reject(
+                asked,
+                &Rejection::of(Kind::LoopCookieLost),
+                Some(start.return_to),
+            );
+            response.headers_mut().extend(
+                cookies
+                    .expire_session()
+                    .into_iter()
+                    .map(|c| (http::header::SET_COOKIE, c)),
+            );
+            return response;
+        }
+        let binding = known
+            .clone()
+            .unwrap_or_else(|| random_text::<32>(&*self.random));
+        let request = AuthorizationRequest {
+            return_to: start.return_to,
+            select_account: start.select_account,
+            binding: &binding,
+            restarted: start.restarted,
+        };
+        match party.authorization_url(&request, &self.sealer, &*self.random, now) {
+            Ok(url) => {
+                let set = known.is_none().then(|| cookies.set_sign_in(&binding));
+                redirect(StatusCode::FOUND, url.as_str(), set)
+            }
+            Err(down) => {
+                self.metrics.login(party.name(), "provider-down");
+                let kind = Kind::ProviderDown {
+                    provider: party.name().to_owned(),
+                };
+                self.reject(
+                    asked,
+                    &Rejection::because(kind, down),
+                    Some(start.return_to),
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! From an authorization code to verified claims (OpenID Connect Core 3.1.3): the token request, the
+//! ID token, UserInfo where it is asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openidconnect::core::{
+    CoreErrorResponseType, CoreGenderClaim, CoreIdToken, CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm, CoreTokenType,
+};
+use openidconnect::{
+    AccessToken, AuthorizationCode, EmptyAdditionalClaims, OAuth2TokenResponse, PkceCodeVerifier,
+    RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use super::id_token::{self, Expected};
+use super::signature::{SignatureFault, Signed, Trusted};
+use super::transport::{Answered, HttpFault, Observed};
+use super::wording::error_code;
+use super::{
+    AuthorizationResponse, Claims, Discovered, RelyingParty, TokenFault, VerifiedTokens, user_info,
+};
+use crate::config::{self, ClientAuthentication};
+use crate::environment::UnixSeconds;
+
+/// What we read of a token response (RFC 6749 5.1). The ID token stays text: the crate's own type
+/// would refuse the whole answer over one standard claim of another JSON type.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TokenAnswer {
+    /// Empty where there is none: only UserInfo needs one.
+    #[serde(default = "no_access_token", skip_serializing)]
+    access_token: AccessToken,
+    #[serde(skip_serializing)]
+    id_token: Option<String>,
+}
+
+static BEARER: CoreTokenType = CoreTokenType::Bearer;
+
+fn no_access_token() -> AccessToken {
+    AccessToken::new(String::new())
+}
+
+impl std::fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenAnswer(…)")
+    }
+}
+
+impl OAuth2TokenResponse for TokenAnswer {
+    type TokenType = CoreTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &CoreTokenType {
+        &BEARER
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        None
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+impl
+    TokenResponse<
+        EmptyAdditionalClaims,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    > for TokenAnswer
+{
+    fn id_token(&self) -> Option<&CoreIdToken> {
+        None
+    }
+}
+
+impl RelyingParty {
+    /// Redeems the code and checks the ID token (OpenID Connect Core 3.1.3); asks UserInfo where the
+    /// configuration says so.
+    ///
+    /// # Errors
+    /// [`TokenFault`].
+    pub async fn redeem(
+        &self,
+        response: &AuthorizationResponse,
+        now: UnixSeconds,
+    ) -> Result<VerifiedTokens, TokenFault> {
+        let now = now.clamp(0, id_token::LAST_TIME);
+        let discovered = self.discovered()?;
+        self.check_response(&discovered, response)?;
+        let answer = self.exchange(&discovered, response).await?;
+        let id_token = answer.id_token.as_deref().ok_or_else(|| {
+            self.invalid("expected an ID token in the token response, found none")
+        })?;
+        let signed = self.verify(id_token, now).await?;
+        let expires_at = Expected {
+            issuer: discovered.metadata.issuer(),
+            client_id: &self.provider.client_id,
+            nonce: &response.nonce,
+            now,
+            skew: self.skew(),
+        }
+        .check(&signed)
+        .map_err(|reason| self.invalid(reason))?;
+        let mut set = signed.payload;
+        let subject = id_token::subject(&set, &self.provider.subject_claim)
+            .map_err(|reason| self.invalid(reason))?
+            .to_owned();
+        if user_info::is_wanted(&self.provider, &self.claims_in_use, &set) {
+            let more = self
+                .user_info(&discovered, &answer.access_token, &set, now)
+                .await?;
+            user_info::join(&mut set, more);
+        }
+        Ok(VerifiedTokens {
+            claims: Claims {
+                provider: self.name().to_owned(),
+                issuer: self.provider.issuer.clone(),
+                subject,
+                expires_at,
+                set,
+            },
+            id_token: config::Secret::new(id_token),
+        })
+    }
+
+    /// What could not be checked when the response came: it may have come before the first discovery.
+    fn check_response(
+        &self,
+        discovered: &Discovered,
+        response: &AuthorizationResponse,
+    ) -> Result<(), TokenFault> {
+        if response.provider != self.name() {
+            return Err(self.invalid("the authorization response is another provider's"));
+        }
+        if !response.names_issuer && announces_issuer(discovered) {
+            return Err(self.invalid("the authorization response names no issuer"));
+        }
+        Ok(())
+    }
+
+    async fn exchange(
+        &self,
+        discovered: &Discovered,
+        response: &AuthorizationResponse,
+    ) -> Result<TokenAnswer, TokenFault> {
+        let http = Observed::new(&self.http);
+        discovered
+            .client
+            .exchange_code(AuthorizationCode::new(response.code.clone()))
+            .map_err(|_| self.down("the discovery document names no token_endpoint"))?
+            .set_pkce_verifier(PkceCodeVerifier::new(response.pkce_verifier.clone()))
+            .request_async(&http)
+            .await
+            .map_err(|error| self.token_fault(error, &http.last()))
+    }
+
+    /// The crate's error holds the answer's body: nothing of it but the error code is kept.
+    fn token_fault(
+        &self,
+        error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
+        last: &Answered,
+    ) -> TokenFault {
+        let status = last.status.unwrap_or_default();
+        match error {
+            RequestTokenError::Request(fault) => self.down(fault.to_string()).into(),
+            RequestTokenError::ServerResponse(refusal) => TokenFault::Refused {
+                provider: self.name().to_owned(),
+                error: error_code(refusal.error().as_ref()),
+            },
+            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => self
+                .down(format!(
+                    "{}: expected a token response (application/json), found another answer with \
+                     status {status}",
+                    last.url
+                ))
+                .into(),
+        }
+    }
+
+    /// Verifies a JWT of the provider, with newer keys where the known ones do not fit.
+    pub(super) async fn verify(&self, jwt: &str, now: UnixSeconds) -> Result<Signed, TokenFault> {
+        let known = self.discovered()?;
+        let reason = match self.trusted(&known).verify(jwt) {
+            Ok(signed) => return Ok(signed),
+            Err(SignatureFault::Invalid(reason)) => return Err(self.invalid(reason)),
+            Err(SignatureFault::NoKey(reason)) => reason,
+        };
+        let newer: Option<Arc<Discovered>> = self.newer_keys(&known.keys, now).await;
+        let newer = newer.ok_or_else(|| self.invalid(reason))?;
+        self.trusted(&newer).verify(jwt).map_err(
+            |(SignatureFault::Invalid(reason) | SignatureFault::NoKey(reason))| {
+                self.invalid(reason)
+            },
+        )
+    }
+
+    fn trusted<'a>(&'a self, discovered: &'a Discovered) -> Trusted<'a> {
+        let secret = match self.provider.client_authentication {
+            ClientAuthentication::None => None,
+            ClientAuthentication::Basic | ClientAuthentication::Post => {
+                self.provider.client_secret.as_ref()
+            }
+        };
+        Trusted {
+            keys: &discovered.keys,
+            secret: secret.map(config::Secret::expose),
+            algorithms: &self.provider.algorithms,
+        }
+    }
+
+    pub(super) fn invalid(&self, reason: impl Into<String>) -> TokenFault {
+        TokenFault::Invalid {
+            provider: self.name().to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    fn skew(&self) -> UnixSeconds {
+        UnixSeconds::try_from(self.provider.clock_skew.as_secs())
+            .unwrap_or(id_token::LAST_TIME)
+            .min(id_token::LAST_TIME)
+    }
+}
+
+/// RFC 9207 3.
+pub(super) fn announces_issuer(discovered: &Discovered) -> bool {
+    discovered
+        .metadata
+        .additional_metadata()
+        .authorization_response_iss_parameter_supported
+        .unwrap_or_default()
+}

@@ -1,0 +1,165 @@
+//! Whether a path means one thing only, and how a lenient server may read it.
+
+/// The path could mean two things: dot segments in any encoding, encoded or raw `\`, encoded `/`, `//`,
+/// control characters, over-long UTF-8, doubled encoding of these, broken percent-escapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the path could mean two things: {0}")]
+pub struct Ambiguous(pub &'static str);
+
+/// How plainly an unambiguous path is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clarity {
+    /// No escapes and nothing that a server may read leniently.
+    Plain,
+    /// It has percent-escapes; `cleaned` is the path without them.
+    Encoded {
+        /// Decoded.
+        cleaned: String,
+    },
+    /// IIS may read another path: `;`, `:`, `(S(…))` segments, segments ending in a dot or space.
+    Lenient {
+        /// The path that it may read.
+        cleaned: String,
+    },
+}
+
+impl Clarity {
+    /// The path as a lenient server may read it, where that differs.
+    pub fn cleaned(&self) -> Option<&str> {
+        match self {
+            Clarity::Plain => None,
+            Clarity::Encoded { cleaned } | Clarity::Lenient { cleaned } => Some(cleaned),
+        }
+    }
+}
+
+/// Judges a path as it came, without its query.
+///
+/// # Errors
+/// [`Ambiguous`].
+pub fn clarity(path: &str) -> Result<Clarity, Ambiguous> {
+    let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return Err(Ambiguous("it does not begin with a slash"));
+    }
+    let mut special = false;
+    let mut before = 0;
+    for &byte in bytes {
+        match byte {
+            0..=0x1f | 0x7f => return Err(Ambiguous("a control character")),
+            b'\\' => return Err(Ambiguous("a backslash")),
+            b'#' | b'?' => return Err(Ambiguous("a query or fragment inside the path")),
+            b'/' if before == b'/' => return Err(Ambiguous("an empty segment")),
+            b'/' => special |= matches!(before, b'.' | b' '),
+            b'.' => special |= before == b'/',
+            b'%' | b';' | b':' | b'(' => special = true,
+            _ => {}
+        }
+        before = byte;
+    }
+    match special || matches!(before, b'.' | b' ') {
+        true => judged(bytes),
+        false => Ok(Clarity::Plain),
+    }
+}
+
+fn judged(bytes: &[u8]) -> Result<Clarity, Ambiguous> {
+    let decoded = decoded(bytes)?;
+    let text = String::from_utf8_lossy(&decoded);
+    let mut cleaned = String::with_capacity(text.len());
+    let mut lenient = false;
+    for segment in text.split('/').skip(1) {
+        let bare = bare(segment);
+        if [segment, &bare, without_parameters(segment)]
+            .iter()
+            .any(|read| matches!(*read, "." | ".."))
+        {
+            return Err(Ambiguous("a dot segment"));
+        }
+        let bare = bare.trim_end_matches(['.', ' ']);
+        lenient |= bare.len() != segment.len();
+        // A segment that a server drops whole (a cookieless session id) leaves no slash behind.
+        if !bare.is_empty() || segment.is_empty() {
+            cleaned.push('/');
+            cleaned.push_str(bare);
+        }
+    }
+    Ok(match lenient {
+        true => Clarity::Lenient { cleaned },
+        false => Clarity::Encoded { cleaned },
+    })
+}
+
+fn without_parameters(segment: &str) -> &str {
+    segment[..segment.find([';', ':']).unwrap_or(segment.len())].trim_end_matches(' ')
+}
+
+/// A segment without what IIS and ASP.NET may take out of it before they look at it.
+fn bare(segment: &str) -> String {
+    let mut rest = segment;
+    let mut kept = String::new();
+    while let Some((start, end)) = cookieless_id(rest) {
+        kept.push_str(&rest[..start]);
+        rest = &rest[end..];
+    }
+    kept.push_str(rest);
+    without_parameters(&kept).to_owned()
+}
+
+/// Where a `(S(…))`, with any letter for S, stands in a segment.
+fn cookieless_id(segment: &str) -> Option<(usize, usize)> {
+    let bytes = segment.as_bytes();
+    (0..bytes.len().saturating_sub(2)).find_map(|at| {
+        let opens =
+            bytes[at] == b'(' && bytes[at + 1].is_ascii_alphabetic() && bytes[at + 2] == b'(';
+        let end = segment.get(at..).filter(|_| opens)?.find("))")?;
+        Some((at, at + end + 2))
+    })
+}
+
+fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Ambiguous> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'%' {
+            plain.push(bytes[at]);
+            at += 1;
+            continue;
+        }
+        let byte = hexadecimal(bytes, at + 1).ok_or(Ambiguous("a broken percent-escape"))?;
+        match byte {
+            0..=0x1f | 0x7f => return Err(Ambiguous("an encoded control character")),
+            b'/' | b'\\' => return Err(Ambiguous("an encoded slash")),
+            b'%' if doubled(bytes, at + 3) => return Err(Ambiguous("a doubled percent-encoding")),
+            _ => plain.push(byte),
+        }
+        at += 3;
+    }
+    match overlong(&plain) {
+        true => Err(Ambiguous("over-long UTF-8")),
+        false => Ok(plain),
+    }
+}
+
+fn hexadecimal(bytes: &[u8], at: usize) -> Option<u8> {
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    Some((digit(at)? * 16 + digit(at + 1)?) as u8)
+}
+
+/// Whether what follows an encoded `%` makes another escape of something that is refused.
+fn doubled(bytes: &[u8], at: usize) -> bool {
+    matches!(
+        hexadecimal(bytes, at),
+        Some(0..=0x1f | 0x7f | b'.' | b'/' | b'\\' | b'%')
+    )
+}
+
+/// UTF-8 that takes more bytes than it needs: how `/` and `.` used to be smuggled past filters.
+fn overlong(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| match pair[0] {
+        0xc0 | 0xc1 => (0x80..=0xbf).contains(&pair[1]),
+        0xe0 => (0x80..=0x9f).contains(&pair[1]),
+        0xf0 => (0x80..=0x8f).contains(&pair[1]),
+        _ => false,
+    })
+}

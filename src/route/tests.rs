@@ -1,0 +1,193 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn route(path: &str, access: Access) -> config::Route {
+    config::Route {
+        path: path.into(),
+        access,
+        methods: vec![],
+        keep_headers: vec![],
+        log_path: true,
+    }
+}
+
+fn routes(base: &str, routes: &[(&str, Access)]) -> Routes {
+    let entry = |(path, access): &(&str, Access)| Entry {
+        route: route(path, *access),
+        path: path.to_ascii_lowercase(),
+    };
+    Routes {
+        base: base.into(),
+        auth: format!("{base}/auth").to_ascii_lowercase(),
+        entries: routes.iter().map(entry).collect(),
+    }
+}
+
+fn found(routes: &Routes, path: &str) -> String {
+    match routes.find(&Method::GET, path) {
+        Err(_) => "400".into(),
+        Ok(Destination::Application { access, .. }) => format!("{access:?}"),
+        Ok(Destination::Own(endpoint)) => format!("own {endpoint:?}"),
+        Ok(Destination::Canonical(to)) => format!("308 {to}"),
+        Ok(Destination::Base) => "base".into(),
+        Ok(Destination::NotFound) => "404".into(),
+    }
+}
+
+#[test]
+fn a_path_that_could_mean_two_things_is_refused() {
+    let routes = routes("/wfgen", &[("/wfgen/ws/", Access::Open)]);
+    for path in [
+        "/wfgen/ws/../admin",
+        "/wfgen/ws/.",
+        "/wfgen/ws/..",
+        "/wfgen/ws/%2e%2e/admin",
+        "/wfgen/ws/.%2E/admin",
+        "/wfgen/ws/..%2fadmin",
+        "/wfgen/ws/..\\admin",
+        "/wfgen/ws/%5c..%5cadmin",
+        "/wfgen//ws/",
+        "//wfgen/ws/",
+        "/wfgen/ws/%00",
+        "/wfgen/ws/%0d%0a",
+        "/wfgen/ws/%7f",
+        "/wfgen/ws/%",
+        "/wfgen/ws/%2",
+        "/wfgen/ws/%zz",
+        "/wfgen/ws/%252e%252e/admin",
+        "/wfgen/ws/%252f",
+        "/wfgen/ws/%c0%ae%c0%ae/admin",
+        "/wfgen/ws/%c0%afadmin",
+        "/wfgen/ws/%e0%80%af",
+        "/wfgen/ws/..;/admin",
+        "/wfgen/ws/.;x/admin",
+        "/wfgen/ws/(S(a))../admin",
+        "/wfgen/ws/.(S(a)).",
+        "/wfgen/ws/..%20/admin",
+        "wfgen",
+        "",
+        "*",
+    ] {
+        assert_eq!(found(&routes, path), "400", "{path}");
+    }
+    for path in [
+        "/wfgen/ws/r%C3%A9sum%C3%A9",
+        "/wfgen/ws/caf%E9",
+        "/wfgen/ws/a%20b",
+        "/wfgen/ws/100%25",
+        "/wfgen/ws/a+b",
+    ] {
+        assert_eq!(found(&routes, path), "Open", "{path}");
+    }
+}
+
+#[test]
+fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
+    let routes = routes(
+        "/wfgen",
+        &[
+            ("/wfgen/ws/private/", Access::Deny),
+            ("/wfgen/ws/", Access::Open),
+        ],
+    );
+    assert_eq!(found(&routes, "/wfgen/ws/x"), "Open");
+    assert_eq!(found(&routes, "/wfgen/WS/x"), "Open");
+    for path in [
+        "/wfgen/ws/x;y",
+        "/wfgen/(S(x))/ws/x",
+        "/wfgen/ws./x",
+        "/wfgen/ws/x.",
+        "/wfgen/ws/...",
+        "/wfgen/ws/x%20",
+        "/wfgen/ws/x::$DATA",
+    ] {
+        assert_eq!(found(&routes, path), "Login", "{path}");
+    }
+    for path in [
+        "/wfgen/ws/private/x",
+        "/wfgen/ws/PRIVATE/x",
+        "/wfgen/ws/priv%61te/x",
+        "/wfgen/ws/private;x/x",
+        "/wfgen/ws/private./x",
+        "/wfgen/ws/(S(x))/private/x",
+        "/wfgen/ws/(S(x))private/x",
+        "/wfgen/ws/private%20/x",
+        "/wfgen/ws/private%3bx/x",
+    ] {
+        assert_eq!(found(&routes, path), "Deny", "{path}");
+    }
+}
+
+#[test]
+fn the_base_path_has_one_spelling() {
+    let routes = routes("/wfgen", &[("/robots.txt", Access::Open)]);
+    for (path, expected) in [
+        ("/", "base"),
+        ("/wfgen", "Login"),
+        ("/wfgen/", "Login"),
+        ("/WFGEN/x", "308 /wfgen/x"),
+        ("/Wfgen", "308 /wfgen"),
+        ("/wfgenx", "404"),
+        ("/%77fgen/x", "404"),
+        ("/other", "404"),
+        ("/robots.txt", "Open"),
+        ("/wfgen/auth/login", "own Login"),
+        ("/wfgen/auth/callback/okta", "own Callback(Some(\"okta\"))"),
+        ("/wfgen/auth/nothing", "404"),
+        ("/wfgen/auth", "404"),
+        ("/wfgen/%61uth/login", "404"),
+        ("/wfgen/auth;x/login", "404"),
+        ("/wfgen/authors", "Login"),
+    ] {
+        assert_eq!(found(&routes, path), expected, "{path}");
+    }
+    let at_root = super::tests::routes("", &[]);
+    for (path, expected) in [
+        ("/", "Login"),
+        ("/x", "Login"),
+        ("/auth/logout/return", "own LogoutReturn"),
+        ("/AUTH/jwks", "own Jwks"),
+    ] {
+        assert_eq!(found(&at_root, path), expected, "{path}");
+    }
+}
+
+#[test]
+fn nobody_returns_into_the_sign_in_or_out_of_the_base() {
+    let routes = routes("/wfgen", &[]);
+    for path in ["/wfgen", "/wfgen/x", "/wfgen/show.aspx"] {
+        assert!(routes.may_return_to(path), "{path}");
+    }
+    for path in [
+        "/",
+        "//evil",
+        "/wfgen/../x",
+        "/wfgen/auth/login",
+        "/wfgen/%61uth/login",
+        "/wfgenx",
+        "https://evil",
+        "/\\evil",
+        "/wfgen\\x",
+    ] {
+        assert!(!routes.may_return_to(path), "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_open_path_resolves_outside_its_prefix(rest in "[a-zA-Z%0-9./\\\\;: ()S]{0,24}") {
+        let path = format!("/wfgen/ws/{rest}");
+        let routes = routes("/wfgen", &[("/wfgen/ws/", Access::Open)]);
+        if found(&routes, &path) == "Open" {
+            let decoded = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
+            let parsed = url::Url::parse("http://host/").unwrap().join(&decoded.replace(['?', '#'], "_")).unwrap();
+            prop_assert!(parsed.path().starts_with("/wfgen/ws/"), "{path} -> {}", parsed.path());
+        }
+    }
+
+    #[test]
+    fn any_text_is_judged_without_a_panic(path in "\\PC{0,64}") {
+        let _ = clarity(&path);
+    }
+}

@@ -1,0 +1,138 @@
+//! One connection: HTTP/1 over hyper, under our own deadlines, and closed in good order at the end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, Response};
+use http_body::{Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::Phase;
+use super::deadline::{Arrivals, InFlight, Late, Timed};
+use crate::config;
+use crate::proxy::Proxy;
+use crate::upstream::Body;
+
+/// What is said to a client whose header section does not arrive (RFC 9110 15.5.9).
+const TIMED_OUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
+
+/// The limits of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    header_size: usize,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Rules {
+    pub(super) fn new(limits: &config::Limits) -> Self {
+        Self {
+            header_size: limits.header_size,
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+        }
+    }
+}
+
+/// Answers the requests of a connection until it ends.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: IpAddr,
+    proxy: Rc<Proxy>,
+    rules: Rules,
+    mut phase: watch::Receiver<Phase>,
+) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
+    let (noted, closing) = (arrivals.clone(), phase.clone());
+    let service = service_fn(move |request| {
+        let (proxy, in_flight, closing) = (Rc::clone(&proxy), noted.request(), closing.clone());
+        async move {
+            let mut response = proxy.answer(request, peer).await;
+            if *closing.borrow() != Phase::Serving {
+                say_close(&mut response);
+            }
+            Ok::<_, Infallible>(response.map(|body| Answering {
+                body,
+                _in_flight: in_flight,
+            }))
+        }
+    });
+    let io = TokioIo::new(Timed::new(stream, arrivals.clone()));
+    let mut builder = http1::Builder::new();
+    builder
+        .max_header_size(rules.header_size)
+        .header_read_timeout(None);
+    let mut connection = builder.serve_connection(io, service).with_upgrades();
+    let mut ending = false;
+    let late = loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended && error.is_parse() {
+                    tracing::debug!(client = %peer, %error, "malformed request");
+                }
+                return;
+            }
+            late = arrivals.late() => break late,
+            _ = phase.wait_for(|phase| *phase == Phase::Ending), if !ending => {
+                ending = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    // An idle connection is closed without a word; whoever sends half a header is told.
+    if late == Late::Header
+        && let Some(parts) = connection.into_parts()
+    {
+        let told = parts.io.into_inner().write_all(TIMED_OUT).await;
+        tracing::debug!(client = %peer, told = told.is_ok(), "a header section did not arrive in time");
+    }
+}
+
+/// A response's body, whose request is in flight until it has gone.
+struct Answering {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl hyper::body::Body for Answering {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn say_close(response: &mut Response<Body>) {
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}

@@ -1,0 +1,230 @@
+//! Our cookies: reading them from a request, knowing their other spellings, and setting and expiring
+//! them (RFC 6265).
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode;
+
+use crate::config::Config;
+
+/// Names and attributes of our cookies.
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    session: String,
+    sign_in: String,
+    path: String,
+    secure: bool,
+    same_site_none: bool,
+}
+
+/// The cookie pairs of one `Cookie` field, as bytes, in order; `name` is `None` for a pair without `=`.
+pub fn pairs(field: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
+    field.split(|byte| *byte == b';').map(|pair| {
+        let pair = pair.trim_ascii();
+        match memchr::memchr(b'=', pair) {
+            Some(at) => (
+                Some(pair[..at].trim_ascii_end()),
+                pair[at + 1..].trim_ascii_start(),
+            ),
+            None => (None, pair),
+        }
+    })
+}
+
+impl Cookies {
+    /// Takes names and attributes from the configuration. The sign-in cookie is named after the session
+    /// cookie, so that several instances on one host keep apart.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            session: config.session.cookie.clone(),
+            sign_in: format!("{}_sign_in", config.session.cookie),
+            path: config.server.public_url.base_path().to_owned(),
+            secure: config.server.public_url.https,
+            same_site_none: config.session.same_site_none,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn named(session: &str, path: &str) -> Self {
+        Self {
+            session: session.into(),
+            sign_in: format!("{session}_sign_in"),
+            path: path.into(),
+            secure: true,
+            same_site_none: false,
+        }
+    }
+
+    /// The session cookie's name.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// The values of session cookies, spelled exactly, in the request's order.
+    pub fn session_values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+        values(headers, &self.session)
+    }
+
+    /// The value of the sign-in cookie: 32 random bytes as base64url.
+    pub fn sign_in_value<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h str> {
+        values(headers, &self.sign_in).find(|value| {
+            value.len() == 43
+                && value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+    }
+
+    /// Whether a cookie of this name is one of ours, in any case and with any escapes: such cookies
+    /// never reach the application, and the application never sets them.
+    pub fn is_ours(&self, name: &[u8]) -> bool {
+        let named = |name: &[u8]| {
+            [&self.session, &self.sign_in]
+                .iter()
+                .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+        };
+        named(name) || (name.contains(&b'%') && named(&percent_decode(name).collect::<Vec<_>>()))
+    }
+
+    /// `Set-Cookie` with a session token. It lasts as long as the browser's session; the token itself
+    /// says when it ends.
+    pub fn set_session(&self, token: &str) -> HeaderValue {
+        self.set(&self.session, token)
+    }
+
+    /// `Set-Cookie` with the value that sign-ins of this browser are bound to.
+    pub fn set_sign_in(&self, binding: &str) -> HeaderValue {
+        self.set(&self.sign_in, binding)
+    }
+
+    /// Expires the session cookie at `/`, the base path and the base path with a slash, wherever an
+    /// earlier configuration or the application itself may have put it.
+    pub fn expire_session(&self) -> Vec<HeaderValue> {
+        let mut paths = vec![
+            "/".to_owned(),
+            self.path.clone(),
+            format!("{}/", self.path.trim_end_matches('/')),
+        ];
+        paths.dedup();
+        paths
+            .iter()
+            .map(|path| self.header(&self.session, "", path, Some(cookie::time::Duration::ZERO)))
+            .collect()
+    }
+
+    fn set(&self, name: &str, value: &str) -> HeaderValue {
+        self.header(name, value, &self.path, None)
+    }
+
+    fn header(
+        &self,
+        name: &str,
+        value: &str,
+        path: &str,
+        max_age: Option<cookie::time::Duration>,
+    ) -> HeaderValue {
+        let same_site = match self.same_site_none {
+            true => cookie::SameSite::None,
+            false => cookie::SameSite::Lax,
+        };
+        let mut cookie = cookie::Cookie::build((name, value))
+            .path(path)
+            .http_only(true)
+            .secure(self.secure)
+            .same_site(same_site);
+        if let Some(max_age) = max_age {
+            cookie = cookie
+                .max_age(max_age)
+                .expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
+        }
+        #[expect(
+            clippy::expect_used,
+            reason = "names are checked tokens, values base64url, paths checked ASCII"
+        )]
+        HeaderValue::from_str(&cookie.to_string()).expect("our cookies are visible ASCII")
+    }
+}
+
+fn values<'h>(headers: &'h HeaderMap, wanted: &'h str) -> impl Iterator<Item = &'h str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|field| pairs(field.as_bytes()))
+        .filter_map(move |(name, value)| {
+            (name == Some(wanted.as_bytes()))
+                .then(|| std::str::from_utf8(value).ok())
+                .flatten()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cookies() -> Cookies {
+        Cookies::named("wfgen_token", "/wfgen")
+    }
+
+    #[test]
+    fn other_spellings_of_our_names_are_ours_but_do_not_count() {
+        let cookies = cookies();
+        for name in [
+            "wfgen_token",
+            "WFGEN_TOKEN",
+            "Wfgen_Token",
+            "wfgen%5ftoken",
+            "%57fgen_token",
+            "WFGEN_token_SIGN_IN",
+        ] {
+            assert!(cookies.is_ours(name.as_bytes()), "{name}");
+        }
+        assert!(!cookies.is_ours(b"wfgen_tokens") && !cookies.is_ours(b"other"));
+        let mut headers = HeaderMap::new();
+        headers.append(
+            COOKIE,
+            HeaderValue::from_static("WFGEN_TOKEN=a; wfgen_token=b;wfgen_token = c"),
+        );
+        headers.append(COOKIE, HeaderValue::from_static("x=y;wfgen_token=d"));
+        assert_eq!(
+            cookies.session_values(&headers).collect::<Vec<_>>(),
+            ["b", "c", "d"]
+        );
+    }
+
+    #[test]
+    fn cookies_are_set_and_expired_with_the_attributes_of_the_design() {
+        let cookies = cookies();
+        assert_eq!(
+            cookies.set_session("t"),
+            "wfgen_token=t; HttpOnly; SameSite=Lax; Secure; Path=/wfgen"
+        );
+        let expired: Vec<_> = cookies
+            .expire_session()
+            .iter()
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(expired.len(), 3);
+        for (value, path) in expired
+            .iter()
+            .zip(["Path=/;", "Path=/wfgen;", "Path=/wfgen/;"])
+        {
+            assert!(
+                value.starts_with("wfgen_token=;")
+                    && value.contains(path)
+                    && value.contains("Max-Age=0"),
+                "{value}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cookie_field_is_read_without_a_panic(field in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for (name, _) in pairs(&field) {
+                cookies().is_ours(name.unwrap_or_default());
+            }
+        }
+    }
+}

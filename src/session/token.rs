@@ -1,0 +1,157 @@
+//! The session token: a JWT as WorkflowGen's own `auth` application mints it (RFC 7519), with our `sid`
+//! and `jti`.
+
+use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+
+use crate::config::{self, SessionAlgorithm, SessionKey};
+use crate::environment::UnixSeconds;
+use crate::oidc::ClaimSet;
+
+/// A key of `session.keys` does not fit `session.algorithm`.
+#[derive(Debug, thiserror::Error)]
+#[error("session.keys: key {id}: expected {expected}; {source}")]
+pub struct KeyFault {
+    id: String,
+    expected: &'static str,
+    source: jsonwebtoken::errors::Error,
+}
+
+struct Key {
+    id: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    public: Option<Jwk>,
+}
+
+/// The keys of session tokens: the first signs, all verify.
+pub struct TokenKeys {
+    algorithm: Algorithm,
+    keys: Vec<Key>,
+    issuer: String,
+    audience: String,
+    validation: Validation,
+}
+
+impl TokenKeys {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`KeyFault`] for the first that does not fit the algorithm.
+    pub fn new(session: &config::Session) -> Result<Self, KeyFault> {
+        let algorithm = match session.algorithm {
+            SessionAlgorithm::HS256 => Algorithm::HS256,
+            SessionAlgorithm::ES256 => Algorithm::ES256,
+            SessionAlgorithm::EdDSA => Algorithm::EdDSA,
+            SessionAlgorithm::RS256 => Algorithm::RS256,
+        };
+        let mut validation = Validation::new(algorithm);
+        // Time is an argument, so `exp` is compared by us; `iss` too, since the crate takes an array.
+        validation.validate_exp = false;
+        validation.set_audience(&[&session.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        Ok(Self {
+            algorithm,
+            keys: session
+                .keys
+                .iter()
+                .map(|key| Key::new(key, session.algorithm, algorithm))
+                .collect::<Result<_, _>>()?,
+            issuer: session.issuer.clone(),
+            audience: session.audience.clone(),
+            validation,
+        })
+    }
+
+    /// `iss` and `aud` of our tokens.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.issuer, &self.audience)
+    }
+
+    /// Signs claims with the first key.
+    ///
+    /// # Errors
+    /// What the crate says, when the key cannot sign.
+    pub fn sign(&self, claims: &ClaimSet) -> Result<String, jsonwebtoken::errors::Error> {
+        let key = &self.keys[0];
+        let mut header = Header::new(self.algorithm);
+        header.kid = Some(key.id.clone());
+        jsonwebtoken::encode(&header, claims, &key.signing)
+    }
+
+    /// The claims of a genuine token that has not run out; `None` for everything else.
+    pub fn verify(&self, token: &str, now: UnixSeconds) -> Option<ClaimSet> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| header.kid.as_deref() == Some(&*key.id))?;
+        let claims = jsonwebtoken::decode::<ClaimSet>(token, &key.verifying, &self.validation)
+            .ok()?
+            .claims;
+        let issued_by_us = claims.get("iss")?.as_str()? == self.issuer
+            && claims.get("aud")?.as_str()? == self.audience;
+        (issued_by_us && now < claims.get("exp")?.as_i64()?).then_some(claims)
+    }
+
+    /// The public halves of asymmetric keys.
+    pub fn public_keys(&self) -> Vec<&Jwk> {
+        self.keys
+            .iter()
+            .filter_map(|key| key.public.as_ref())
+            .collect()
+    }
+}
+
+impl Key {
+    fn new(
+        key: &SessionKey,
+        named: SessionAlgorithm,
+        algorithm: Algorithm,
+    ) -> Result<Self, KeyFault> {
+        let secret = key.secret.expose();
+        let (expected, signing) = match named {
+            SessionAlgorithm::HS256 => ("32 bytes or more", Ok(EncodingKey::from_secret(secret))),
+            SessionAlgorithm::ES256 => (
+                "a PKCS#8 PEM private key on P-256",
+                EncodingKey::from_ec_pem(secret),
+            ),
+            SessionAlgorithm::EdDSA => (
+                "a PKCS#8 PEM private Ed25519 key",
+                EncodingKey::from_ed_pem(secret),
+            ),
+            SessionAlgorithm::RS256 => ("a PEM private RSA key", EncodingKey::from_rsa_pem(secret)),
+        };
+        let fault = |source| KeyFault {
+            id: key.id.clone(),
+            expected,
+            source,
+        };
+        let signing = signing.map_err(fault)?;
+        let (verifying, public) = match named {
+            SessionAlgorithm::HS256 => (DecodingKey::from_secret(secret), None),
+            _ => {
+                let mut public = Jwk::from_encoding_key(&signing, algorithm).map_err(fault)?;
+                public.common.key_id = Some(key.id.clone());
+                public.common.public_key_use = Some(PublicKeyUse::Signature);
+                public.common.key_algorithm = named_algorithm(named);
+                (DecodingKey::from_jwk(&public).map_err(fault)?, Some(public))
+            }
+        };
+        Ok(Self {
+            id: key.id.clone(),
+            signing,
+            verifying,
+            public,
+        })
+    }
+}
+
+fn named_algorithm(algorithm: SessionAlgorithm) -> Option<KeyAlgorithm> {
+    Some(match algorithm {
+        SessionAlgorithm::HS256 => KeyAlgorithm::HS256,
+        SessionAlgorithm::ES256 => KeyAlgorithm::ES256,
+        SessionAlgorithm::EdDSA => KeyAlgorithm::EdDSA,
+        SessionAlgorithm::RS256 => KeyAlgorithm::RS256,
+    })
+}

@@ -1,0 +1,235 @@
+//! Bodies on their way: the request's, bounded and with its trailers stripped, and the response's,
+//! which gives its connection back to the pool when it has been read to the end.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use super::pool::Pool;
+use crate::identity::Identity;
+
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    moved: Cell<Option<Instant>>,
+    over_limit: Cell<bool>,
+    broken: Cell<bool>,
+}
+
+impl Progress {
+    pub(super) fn last_moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
+    pub(super) fn over_limit(&self) -> bool {
+        self.over_limit.get()
+    }
+
+    pub(super) fn broken(&self) -> bool {
+        self.broken.get()
+    }
+}
+
+/// The request's body broke off, or is larger than it may be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyFault {
+    #[error("the body is larger than server.limits.body_size")]
+    TooLarge,
+    #[error(transparent)]
+    Broken(hyper::Error),
+}
+
+/// A request's body on its way to the application.
+pub(super) struct RequestBody {
+    inner: Option<Incoming>,
+    left: Option<u64>,
+    progress: Rc<Progress>,
+    identity: Arc<Identity>,
+}
+
+impl RequestBody {
+    pub(super) fn new(
+        inner: Incoming,
+        limit: Option<u64>,
+        progress: Rc<Progress>,
+        identity: Arc<Identity>,
+    ) -> Self {
+        Self {
+            inner: (!inner.is_end_stream()).then_some(inner),
+            left: limit,
+            progress,
+            identity,
+        }
+    }
+
+    /// The body of a copy of a request that has none.
+    pub(super) fn empty_copy(&self) -> Self {
+        Self {
+            inner: None,
+            left: self.left,
+            progress: Rc::clone(&self.progress),
+            identity: Arc::clone(&self.identity),
+        }
+    }
+
+    fn admit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        self.progress.moved.set(Some(Instant::now()));
+        match frame.into_data() {
+            Ok(data) => {
+                if let Some(left) = &mut self.left {
+                    let Some(rest) = left.checked_sub(data.remaining() as u64) else {
+                        self.progress.over_limit.set(true);
+                        return Err(BodyFault::TooLarge);
+                    };
+                    *left = rest;
+                }
+                Ok(Frame::data(data))
+            }
+            Err(frame) => Ok(frame.map_data(|data| data).into_trailers().map_or_else(
+                |frame| frame,
+                |mut trailers| {
+                    let strip = self.identity.strip_list();
+                    let doomed: Vec<_> = trailers
+                        .keys()
+                        .filter(|name| strip.owns(name.as_str()))
+                        .cloned()
+                        .collect();
+                    for name in doomed {
+                        trailers.remove(name);
+                    }
+                    Frame::trailers(trailers)
+                },
+            )),
+        }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        match std::task::ready!(Pin::new(inner).poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(self.admit(frame))),
+            Some(Err(error)) => {
+                self.progress.broken.set(true);
+                Poll::Ready(Some(Err(BodyFault::Broken(error))))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+/// A response's body: our own bytes, or the application's.
+pub struct Body(Kind);
+
+enum Kind {
+    Own(Option<Bytes>),
+    Forwarded {
+        inner: Incoming,
+        lease: Option<Lease>,
+    },
+}
+
+struct Lease {
+    pool: Rc<Pool>,
+    connection: SendRequest<RequestBody>,
+}
+
+impl Lease {
+    fn give_back(self) {
+        self.pool.give_back(self.connection);
+    }
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Self(Kind::Own(None))
+    }
+
+    /// A body of our own.
+    pub fn own(bytes: Bytes) -> Self {
+        Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    pub(super) fn forwarded(
+        inner: Incoming,
+        pool: Rc<Pool>,
+        connection: SendRequest<RequestBody>,
+    ) -> Self {
+        let lease = Lease { pool, connection };
+        match inner.is_end_stream() {
+            true => {
+                lease.give_back();
+                Self(Kind::Forwarded { inner, lease: None })
+            }
+            false => Self(Kind::Forwarded {
+                inner,
+                lease: Some(lease),
+            }),
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Forwarded { inner, lease } => {
+                let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
+                let ended = frame.is_none() || inner.is_end_stream();
+                if ended && !matches!(frame, Some(Err(_))) {
+                    lease.take().into_iter().for_each(Lease::give_back);
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Own(bytes) => bytes.is_none(),
+            Kind::Forwarded { inner, .. } => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Kind::Forwarded { inner, .. } => inner.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A response's header on its way to the browser: what belongs to the connection goes (RFC 9110 7.6.1),
+//! cookies of our names go, and addresses of the server become the public ones.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::Config;
+use crate::session::{Cookies, pairs};
+use crate::telemetry::metrics::WorkerMetrics;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Rules for the application's response headers.
+pub(super) struct ResponseHeaders {
+    cookies: Cookies,
+    public_origin: String,
+    authorities: Vec<String>,
+}
+
+impl ResponseHeaders {
+    pub(super) fn new(config: &Config) -> Self {
+        let public = &config.server.public_url;
+        let servers = config
+            .upstream
+            .servers
+            .iter()
+            .map(|server| server.authority().to_ascii_lowercase());
+        Self {
+            cookies: Cookies::new(config),
+            public_origin: public.origin(),
+            authorities: servers.chain([public.authority.clone()]).collect(),
+        }
+    }
+
+    /// Refuses a response that could end in two places (RFC 9112 6.3).
+    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+        match headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+            true => Err("it sent Content-Length and Transfer-Encoding together"),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn to_browser(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
+        if let Some(options) = headers.get(CONNECTION).cloned() {
+            let named = options
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .map(<[u8]>::trim_ascii);
+            for name in named.filter_map(|name| HeaderName::from_bytes(name).ok()) {
+                if ![CONTENT_LENGTH, SET_COOKIE, HOST].contains(&name) {
+                    headers.remove(name);
+                }
+            }
+            headers.remove(CONNECTION);
+        }
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+            headers.remove(name);
+        }
+        if headers.contains_key(SET_COOKIE) {
+            self.drop_our_cookies(headers, metrics);
+        }
+        if let Some(location) = headers
+            .get(LOCATION)
+            .and_then(|location| self.public_location(location))
+        {
+            headers.insert(LOCATION, location);
+        }
+    }
+
+    fn drop_our_cookies(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
+        let ours = |value: &HeaderValue| {
+            let first = pairs(value.as_bytes()).next();
+            first.is_some_and(|(name, value)| self.cookies.is_ours(name.unwrap_or(value)))
+        };
+        if !headers.get_all(SET_COOKIE).iter().any(ours) {
+            return;
+        }
+        let values: Vec<_> = match headers.entry(SET_COOKIE) {
+            http::header::Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
+            http::header::Entry::Vacant(_) => return,
+        };
+        for value in values {
+            match ours(&value) {
+                true => metrics.dropped_cookie(),
+                false => {
+                    headers.append(SET_COOKIE, value);
+                }
+            }
+        }
+    }
+
+    /// The public form of an absolute `Location` that names the public or the server's authority.
+    fn public_location(&self, location: &HeaderValue) -> Option<HeaderValue> {
+        let text = location.to_str().ok()?;
+        let (scheme, rest) = text.split_once("://")?;
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return None;
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let authority = rest[..end].to_ascii_lowercase();
+        let default_port = if scheme.eq_ignore_ascii_case("https") {
+            ":443"
+        } else {
+            ":80"
+        };
+        let bare = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let named = self
+            .authorities
+            .iter()
+            .any(|known| known == bare || *known == authority);
+        named
+            .then(|| HeaderValue::from_str(&format!("{}{}", self.public_origin, &rest[end..])).ok())
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_of_the_server_become_public_and_others_stay() {
+        let headers = ResponseHeaders {
+            cookies: Cookies::named("wfgen_token", "/wfgen"),
+            public_origin: "https://workflow.example.com".into(),
+            authorities: vec!["127.0.0.1:8081".into(), "workflow.example.com".into()],
+        };
+        let public = |text: &'static str| {
+            headers
+                .public_location(&HeaderValue::from_static(text))
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let expected = Some("https://workflow.example.com/wfgen/x?y#z".to_owned());
+        for location in [
+            "http://127.0.0.1:8081/wfgen/x?y#z",
+            "http://workflow.example.com/wfgen/x?y#z",
+            "http://workflow.example.com:80/wfgen/x?y#z",
+            "HTTPS://Workflow.Example.com:443/wfgen/x?y#z",
+        ] {
+            assert_eq!(public(location), expected, "{location}");
+        }
+        for location in [
+            "/wfgen/x",
+            "https://elsewhere.example/x",
+            "//elsewhere",
+            "http://127.0.0.1:8082/",
+            "ftp://127.0.0.1:8081/",
+        ] {
+            assert_eq!(public(location), None, "{location}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The README says what the program does: its smallest configuration loads, and its tables are whole.
+
+use std::path::{Path, PathBuf};
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(in_repository(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The first fenced block of `language` below `heading`.
+fn block<'a>(text: &'a str, heading: &str, language: &str) -> &'a str {
+    let (_, section) = text.split_once(heading).expect("the heading is there");
+    let (_, block) = section
+        .split_once(&format!("\n```{language}\n"))
+        .expect("the block is there");
+    block.split_once("\n```").expect("the block ends").0
+}
+
+/// Writes the configuration and every secret that it names into a new folder.
+fn installed(toml: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (_, rest) in toml
+        .match_indices("file = \"")
+        .map(|(at, m)| toml.split_at(at + m.len()))
+    {
+        let name = rest.split('"').next().expect("the name ends");
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
+        std::fs::write(path, "0123456789abcdef0123456789abcdef0123456789abcdef\n")
+            .expect("a secret");
+    }
+    let path = folder.path().join("proxy.toml");
+    std::fs::write(&path, toml).expect("the file");
+    (folder, path)
+}
+
+#[test]
+fn the_smallest_configuration_loads() {
+    let readme = read("README.md");
+    let toml = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (_folder, path) = installed(toml);
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's proxy.toml has faults: {faults:?}"));
+    assert_eq!(
+        config.server.endpoint_url("callback"),
+        "https://workflow.example.com/wfgen/auth/callback"
+    );
+}
+
+#[test]
+fn the_mapping_examples_load() {
+    let readme = read("README.md");
+    let toml = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (head, _) = toml.split_once("[directories.mapping]").expect("a mapping");
+    let mapping = block(&readme, "## Mapping and provisioning", "toml");
+    let name = "name = \"family_name\"";
+    let (_folder, path) = installed(&format!("{head}{mapping}\n{name}\n"));
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults:?}"));
+    let mapping = &config.directories[0].mapping;
+    assert_eq!(mapping.len(), 6, "{mapping:?}");
+}
+
+#[test]
+fn the_terminator_example_loads() {
+    let readme = read("README.md");
+    let smallest = block(&readme, "## The smallest real proxy.toml", "toml");
+    let server = block(&readme, "## Behind a TLS terminator", "toml");
+    let toml = smallest.replacen("[server]", server, 1);
+    let (_folder, path) = installed(&toml);
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's [server] has faults: {faults:?}"));
+    assert_eq!(config.server.trusted_proxies.len(), 1);
+}
+
+/// Every kind of rejection has its row in the table of status codes.
+#[test]
+fn every_problem_is_in_the_table() {
+    let readme = read("README.md");
+    let (_, table) = readme
+        .split_once("### Status codes of our own")
+        .expect("the heading");
+    let (table, _) = table.split_once("\n### ").expect("the next heading");
+    let source = read("src/rejection.rs");
+    let (_, slugs) = source.split_once("fn slug(").expect("the function");
+    let (slugs, _) = slugs.split_once("\n    }\n").expect("its end");
+    let slugs: Vec<_> = slugs.split('"').skip(1).step_by(2).collect();
+    assert!(slugs.len() >= 26, "{slugs:?}");
+    for slug in slugs {
+        assert!(
+            table.contains(&format!("`{slug}`")),
+            "{slug} is not in the README"
+        );
+    }
+}
+
+/// A link within the repository leads somewhere.
+#[test]
+fn every_link_leads_somewhere() {
+    let readme = read("README.md");
+    let anchors: Vec<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("##"))
+        .map(|line| {
+            let text = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = text
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.collect::<String>().replace(' ', "-")
+        })
+        .collect();
+    for target in readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
+        match target.strip_prefix('#') {
+            Some(anchor) => assert!(
+                anchors.iter().any(|a| a == anchor),
+                "#{anchor} of {anchors:?}"
+            ),
+            None if target.starts_with("https://") => {}
+            None => assert!(in_repository(target).exists(), "{target} is not there"),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The OpenID-certified provider, one for all tests: each brings its own people and its own client.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::peer::Peer;
+use super::wire::{Answer, exchange};
+
+/// A running `oidc-provider`.
+pub(crate) struct Provider {
+    pub(crate) issuer: String,
+    control: SocketAddr,
+    _peer: Peer,
+}
+
+/// A client that the provider knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Provider {
+    /// The one that all tests share. It ends with the test binary.
+    pub(crate) fn shared() -> &'static Provider {
+        static SHARED: OnceLock<Provider> = OnceLock::new();
+        SHARED.get_or_init(|| Provider::start(0))
+    }
+
+    /// One of a test's own, on that port (0: any), to be stopped by dropping it.
+    pub(crate) fn start(port: u16) -> Self {
+        let (peer, ready) = Peer::start("oidc-provider.mjs", &[&port.to_string()]);
+        Self {
+            issuer: ready["issuer"].as_str().unwrap().to_owned(),
+            control: ready["control"].as_str().unwrap().parse().unwrap(),
+            _peer: peer,
+        }
+    }
+
+    /// One of a test's own on that port that knows this client from the start.
+    pub(crate) fn start_with(
+        port: u16,
+        client: &Client,
+        redirects: &[String],
+        after_logout: &[String],
+    ) -> Self {
+        let provider = Self::start(port);
+        let known = json!({
+            "client_id": client.id,
+            "client_secret": client.secret,
+            "redirect_uris": redirects,
+            "post_logout_redirect_uris": after_logout,
+        });
+        provider.control("/client", &known);
+        provider
+    }
+
+    /// Registers a client (RFC 7591) for these redirect URIs.
+    pub(crate) fn register(&self, redirects: &[String], after_logout: &[String]) -> Client {
+        let issuer = Url::parse(&self.issuer).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], issuer.port().unwrap()));
+        let answer = post(
+            address,
+            "/reg",
+            &json!({
+                "redirect_uris": redirects,
+                "post_logout_redirect_uris": after_logout,
+                "token_endpoint_auth_method": "client_secret_basic",
+            }),
+        );
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let client = answer.json();
+        Client {
+            id: client["client_id"].as_str().unwrap().to_owned(),
+            secret: client["client_secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Claims these things about a person from now on (`sub` is the person's login).
+    pub(crate) fn claim(&self, user: &str, claims: &Value) {
+        self.control("/claims", &json!({ user: claims }));
+    }
+
+    /// ID tokens for this client live that many seconds.
+    pub(crate) fn id_token_lifetime(&self, client: &Client, seconds: u32) {
+        self.control("/lifetime", &json!({ &client.id: seconds }));
+    }
+
+    /// New signing keys; the old ones stay published or do not.
+    pub(crate) fn rotate_keys(&self, keep: bool) {
+        self.control("/rotate", &json!({ "keep": keep }));
+    }
+
+    /// Every token it gave out.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let seen = self.control("/seen", &json!({}));
+        let secrets = seen["secrets"].as_array().unwrap();
+        secrets
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn control(&self, path: &str, body: &Value) -> Value {
+        let answer = post(self.control, path, body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+}
+
+fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    exchange(
+        address,
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            address.port(),
+            body.len()
+        ),
+    )
+}
+
+/// A login that no other test uses.
+pub(crate) fn new_person(name: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    format!("{name}{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}

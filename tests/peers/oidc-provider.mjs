@@ -1,0 +1,148 @@
+// The OpenID-certified provider `oidc-provider`, as the tests need it: any user signs in with any
+// password through its own login form, clients register themselves (RFC 7591), and a test decides
+// what is claimed about whom.
+//
+//   node oidc-provider.mjs [PORT]      PORT 0 or absent: any free port
+//
+// Prints one JSON line {"issuer", "control"} when it serves, and ends when its stdin does, so that it
+// never outlives the test binary, however that ends. It lives at `localhost`, so that a browser keeps
+// its cookies apart from those of a proxy at 127.0.0.1: cookies know hosts, not ports.
+//
+// Control server (loopback, JSON):
+//   POST /claims {"alice": {...}}     replaces what is claimed about these users
+//   POST /lifetime {"CLIENT": 5}      ID tokens for that client live so many seconds
+//   POST /client {"client_id": ...}   knows this client (RFC 7591 metadata) under the id that it names
+//   POST /rotate {"keep": true}       new signing keys; the old ones stay published, or not
+//   GET  /seen                        {"requests": ["GET /auth"], "secrets": [tokens and codes given out]}
+import { createServer } from 'node:http';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import Provider from 'oidc-provider';
+
+const claimsOf = new Map();
+const lifetimeOf = new Map();
+const seen = { requests: [], secrets: [] };
+const SCOPES = {
+  openid: ['sub'],
+  profile: ['name', 'given_name', 'family_name', 'preferred_username', 'nickname', 'picture', 'locale', 'zoneinfo',
+    'department', 'company', 'employee_number', 'phone_number', 'groups'],
+  email: ['email', 'email_verified'],
+};
+
+/** Everything the provider keeps, without the bundled store's limit of 1,000 entries. */
+const rows = new Map();
+class Kept {
+  constructor(model) { this.model = model; }
+
+  key(id) { return `${this.model} ${id}`; }
+
+  async upsert(id, payload) { rows.set(this.key(id), payload); }
+
+  async find(id) { return rows.get(this.key(id)); }
+
+  async findBy(field, value) {
+    for (const [key, payload] of rows) if (key.startsWith(`${this.model} `) && payload[field] === value) return payload;
+    return undefined;
+  }
+
+  async findByUid(uid) { return this.findBy('uid', uid); }
+
+  async findByUserCode(code) { return this.findBy('userCode', code); }
+
+  async destroy(id) { rows.delete(this.key(id)); }
+
+  async consume(id) { rows.get(this.key(id)).consumed = Math.floor(Date.now() / 1000); }
+
+  async revokeByGrantId(grant) {
+    for (const [key, payload] of rows) if (payload.grantId === grant) rows.delete(key);
+  }
+}
+
+const newKeys = () => [['RS256', 'rsa', { modulusLength: 2048 }], ['ES256', 'ec', { namedCurve: 'P-256' }]].map(
+  ([alg, kind, options]) => ({
+    ...generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' }),
+    alg, use: 'sig', kid: `${alg}-${randomBytes(6).toString('hex')}`,
+  }));
+
+async function account(_ctx, sub) {
+  const made = { name: sub, given_name: 'Given', family_name: 'Family', preferred_username: sub,
+    email: `${sub}@example.test`, email_verified: true };
+  return { accountId: sub, claims: () => ({ ...(claimsOf.get(sub) ?? made), sub }) };
+}
+
+/** Everybody agrees to everything: the consent page is not what is tested here. */
+async function agreed(ctx) {
+  const { client, session, provider } = ctx.oidc;
+  const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+  grant.addOIDCScope('openid profile email offline_access');
+  await grant.save();
+  return grant;
+}
+
+function provider(issuer, keys) {
+  const built = new Provider(issuer, {
+    adapter: Kept,
+    jwks: { keys },
+    cookies: { keys: [randomBytes(16).toString('hex')] },
+    scopes: ['openid', 'offline_access'],
+    claims: SCOPES,
+    conformIdTokenClaims: false,
+    findAccount: account,
+    loadExistingGrant: agreed,
+    features: {
+      devInteractions: { enabled: true },
+      registration: { enabled: true, initialAccessToken: false },
+      rpInitiatedLogout: { enabled: true },
+    },
+    enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256'] },
+    ttl: {
+      IdToken: (_ctx, _token, client) => lifetimeOf.get(client.clientId) ?? 3600,
+      AccessToken: 3600, AuthorizationCode: 60, Grant: 86400, Interaction: 600, Session: 86400,
+    },
+  });
+  built.on('grant.success', ({ body }) => {
+    seen.secrets.push(...['access_token', 'id_token', 'refresh_token'].flatMap((name) => body[name] ?? []));
+  });
+  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'server_error', 'userinfo.error']) {
+    built.on(event, (_ctx, error) => console.error(event, error.error ?? '', error.error_description ?? error.stack));
+  }
+  return built.callback();
+}
+
+async function listening(server, port) {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return server.address().port;
+}
+
+let keys = newKeys();
+let answer;
+const front = createServer((request, response) => {
+  seen.requests.push(`${request.method} ${request.url.split('?')[0]}`);
+  answer(request, response);
+});
+const port = await listening(front, Number(process.argv[2] ?? 0));
+const issuer = `http://localhost:${port}`;
+answer = provider(issuer, keys);
+
+const CONTROLS = {
+  '/claims': (body) => Object.entries(body).forEach(([sub, claims]) => claimsOf.set(sub, claims)),
+  '/lifetime': (body) => Object.entries(body).forEach(([client, seconds]) => lifetimeOf.set(client, seconds)),
+  '/client': (body) => new Kept('Client').upsert(body.client_id, body),
+  '/rotate': ({ keep }) => {
+    keys = [...newKeys(), ...(keep ? keys : [])];
+    answer = provider(issuer, keys);
+  },
+  '/seen': () => seen,
+};
+const control = createServer(async (request, response) => {
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  const act = CONTROLS[request.url];
+  response.writeHead(act ? 200 : 404, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(act?.(text ? JSON.parse(text) : {}) ?? {}));
+});
+const controlPort = await listening(control, 0);
+
+process.stdin.on('end', () => process.exit(0)).resume();
+console.log(JSON.stringify({ issuer, control: `127.0.0.1:${controlPort}` }));

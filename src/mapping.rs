@@ -47,7 +47,10 @@ impl Mapping {
 
     /// Maps a claim set.
     pub fn explain(&self, claims: &ClaimSet) -> Explanation {
-        let fields = self.rules.iter().map(|(field, rule)| mapped(*field, rule, claims));
+        let fields = self
+            .rules
+            .iter()
+            .map(|(field, rule)| mapped(*field, rule, claims));
         Explanation {
             fields: fields.collect(),
         }
@@ -100,11 +103,7 @@ fn constant_value(field: UserField, constant: &str) -> Value {
 
 /// The first claim that is present decides, also when its value is at fault: another person's value is no
 /// substitute for a broken one.
-fn claimed_value(
-    field: UserField,
-    names: &[String],
-    claims: &ClaimSet,
-) -> (Option<String>, Value) {
+fn claimed_value(field: UserField, names: &[String], claims: &ClaimSet) -> (Option<String>, Value) {
     let present = names.iter().find_map(|name| {
         let text = value::text(claims.get(name)?).transpose()?;
         Some((name, text))

@@ -146,14 +146,6 @@ impl Store {
         Error::new(&self.0.file, source)
     }
 
-    /// The user of that username, compared by its skeleton.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn user_by_name(&self, _username: &str) -> Result<Option<User>, Error> {
-        todo!()
-    }
-
     /// Whether the store answers now.
     ///
     /// # Errors

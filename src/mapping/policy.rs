@@ -27,7 +27,13 @@ pub enum Settled {
 /// | yes | present | write | write | write |
 /// | yes | missing | keep | clear | deny |
 /// | no | either | keep | keep | keep |
-pub fn settle(sync: Sync, missing: Missing, creating: bool, filled: bool, present: bool) -> Settled {
+pub fn settle(
+    sync: Sync,
+    missing: Missing,
+    creating: bool,
+    filled: bool,
+    present: bool,
+) -> Settled {
     let looked_at = creating
         || match sync {
             Sync::Always => true,

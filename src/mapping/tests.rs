@@ -44,7 +44,10 @@ fn takes_claim_names_to_the_letter() {
         value_of(claims(&[odd]), json!({odd: "Sales", "dept": "no"})),
         Ok(Some("Sales".into()))
     );
-    assert_eq!(value_of(claims(&["a.b"]), json!({"a": {"b": "no"}})), Ok(None));
+    assert_eq!(
+        value_of(claims(&["a.b"]), json!({"a": {"b": "no"}})),
+        Ok(None)
+    );
     assert_eq!(value_of(claims(&["dept"]), json!({"Dept": "no"})), Ok(None));
 }
 
@@ -81,7 +84,10 @@ fn numbers_and_booleans_become_their_json_text() {
     for (claim, text) in [
         (json!(42), "42"),
         (json!(-1.5), "-1.5"),
-        (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
+        (
+            json!(18_446_744_073_709_551_615_u64),
+            "18446744073709551615",
+        ),
         (json!(true), "true"),
         (json!(false), "false"),
         (json!(0), "0"),
@@ -106,9 +112,14 @@ fn faults_name_field_and_claim_and_never_the_value() {
         (UserField::Username, json!(" \u{301}")),
         (UserField::Phone, json!(format!("hunter2{long}"))),
     ] {
-        let fault = one(field, claims(&["c"]), json!({"c": claim})).value.unwrap_err();
+        let fault = one(field, claims(&["c"]), json!({"c": claim}))
+            .value
+            .unwrap_err();
         assert!(fault.starts_with(field.name()), "{fault}");
-        assert!(fault.contains("expected") && fault.contains("found"), "{fault}");
+        assert!(
+            fault.contains("expected") && fault.contains("found"),
+            "{fault}"
+        );
         assert!(fault.ends_with("in claim \"c\""), "{fault}");
         assert!(!fault.contains("hunter2"), "{fault}");
     }
@@ -133,15 +144,51 @@ fn lesson_16_sync_and_missing_have_one_truth_table() {
     let situations = [(true, false), (false, true), (false, false)];
     // By sync, missing: (present, missing) at creation, on a filled field, on an empty one.
     let table = [
-        (Sync::Always, Missing::Keep, [(Write, Keep), (Write, Keep), (Write, Keep)]),
-        (Sync::Always, Missing::Clear, [(Write, Clear), (Write, Clear), (Write, Clear)]),
-        (Sync::Always, Missing::Deny, [(Write, Deny), (Write, Deny), (Write, Deny)]),
-        (Sync::OnCreate, Missing::Keep, [(Write, Keep), (Keep, Keep), (Keep, Keep)]),
-        (Sync::OnCreate, Missing::Clear, [(Write, Clear), (Keep, Keep), (Keep, Keep)]),
-        (Sync::OnCreate, Missing::Deny, [(Write, Deny), (Keep, Keep), (Keep, Keep)]),
-        (Sync::IfEmpty, Missing::Keep, [(Write, Keep), (Keep, Keep), (Write, Keep)]),
-        (Sync::IfEmpty, Missing::Clear, [(Write, Clear), (Keep, Keep), (Write, Clear)]),
-        (Sync::IfEmpty, Missing::Deny, [(Write, Deny), (Keep, Keep), (Write, Deny)]),
+        (
+            Sync::Always,
+            Missing::Keep,
+            [(Write, Keep), (Write, Keep), (Write, Keep)],
+        ),
+        (
+            Sync::Always,
+            Missing::Clear,
+            [(Write, Clear), (Write, Clear), (Write, Clear)],
+        ),
+        (
+            Sync::Always,
+            Missing::Deny,
+            [(Write, Deny), (Write, Deny), (Write, Deny)],
+        ),
+        (
+            Sync::OnCreate,
+            Missing::Keep,
+            [(Write, Keep), (Keep, Keep), (Keep, Keep)],
+        ),
+        (
+            Sync::OnCreate,
+            Missing::Clear,
+            [(Write, Clear), (Keep, Keep), (Keep, Keep)],
+        ),
+        (
+            Sync::OnCreate,
+            Missing::Deny,
+            [(Write, Deny), (Keep, Keep), (Keep, Keep)],
+        ),
+        (
+            Sync::IfEmpty,
+            Missing::Keep,
+            [(Write, Keep), (Keep, Keep), (Write, Keep)],
+        ),
+        (
+            Sync::IfEmpty,
+            Missing::Clear,
+            [(Write, Clear), (Keep, Keep), (Write, Clear)],
+        ),
+        (
+            Sync::IfEmpty,
+            Missing::Deny,
+            [(Write, Deny), (Keep, Keep), (Write, Deny)],
+        ),
     ];
     for (sync, missing, expected) in table {
         for ((creating, filled), (present, absent)) in situations.into_iter().zip(expected) {

@@ -57,8 +57,8 @@ pub(super) async fn write(
     connection: &mut SqliteConnection,
     row: &AuditRow,
 ) -> Result<(), sqlx::Error> {
-    let changes = serde_json::to_string(&row.changes)
-        .map_err(|fault| sqlx::Error::Encode(fault.into()))?;
+    let changes =
+        serde_json::to_string(&row.changes).map_err(|fault| sqlx::Error::Encode(fault.into()))?;
     sqlx::query(
         "insert into audit (at, request, provider, issuer, subject, directory, user_id, username, outcome, \
          reason, changes) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

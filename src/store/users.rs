@@ -149,11 +149,13 @@ impl Store {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<(Vec<User>, Option<Cursor>), Error> {
-        let rows = sqlx::query(select_users!("where skeleton > ? order by skeleton limit ?"))
-            .bind(after.map_or("", |cursor| &cursor.0))
-            .bind(limit)
-            .fetch_all(&self.0.pools.reader)
-            .await;
+        let rows = sqlx::query(select_users!(
+            "where skeleton > ? order by skeleton limit ?"
+        ))
+        .bind(after.map_or("", |cursor| &cursor.0))
+        .bind(limit)
+        .fetch_all(&self.0.pools.reader)
+        .await;
         let page = |rows: Vec<SqliteRow>| {
             let last = rows.last().filter(|_| rows.len() == limit as usize);
             let cursor = last.map(|row| row.try_get("skeleton").map(Cursor));
@@ -349,7 +351,8 @@ async fn reserve_former_username(
         .await?;
     sqlx::query(
         "insert into given_up_usernames (skeleton, username, user_id, given_up_at) \
-         select skeleton, username, id, ? from users where id = ? and skeleton <> ?",
+         select skeleton, username, id, ? from users where id = ? and skeleton <> ? \
+         on conflict (skeleton) do nothing",
     )
     .bind(now)
     .bind(&user.id)

@@ -1,22 +1,29 @@
 //! From session claims to user fields, by a directory's mapping. Compiled once when the file is
 //! read; `explain` tells every step, and applying a mapping is its result, so both always agree.
 
-use crate::config::{self, Missing, Sync, UserField};
+mod policy;
+mod value;
+
+use crate::config::{self, FieldRule, Missing, Source, Sync, UserField};
 use crate::oidc::ClaimSet;
+
+pub use policy::{Settled, settle};
 
 /// A directory's compiled mapping.
 #[derive(Debug, Clone)]
-pub struct Mapping {}
+pub struct Mapping {
+    rules: Vec<(UserField, FieldRule)>,
+}
 
 /// What a mapping makes of a claim set, field by field, in the file's order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// One entry a mapped field.
     pub fields: Vec<MappedField>,
 }
 
 /// One mapped field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedField {
     /// Which field.
     pub field: UserField,
@@ -32,12 +39,84 @@ pub struct MappedField {
 
 impl Mapping {
     /// Compiles a directory's mapping.
-    pub fn new(_directory: &config::Directory) -> Self {
-        todo!()
+    pub fn new(directory: &config::Directory) -> Self {
+        Self {
+            rules: directory.mapping.clone(),
+        }
     }
 
     /// Maps a claim set.
-    pub fn explain(&self, _claims: &ClaimSet) -> Explanation {
-        todo!()
+    pub fn explain(&self, claims: &ClaimSet) -> Explanation {
+        let fields = self
+            .rules
+            .iter()
+            .map(|(field, rule)| mapped(*field, rule, claims));
+        Explanation {
+            fields: fields.collect(),
+        }
+    }
+
+    /// The claims a field is looked for in, for a message: `claim "a"`, or `claims "a", "b"`. `None`
+    /// for a constant and a field that is not mapped.
+    pub fn sources(&self, field: UserField) -> Option<String> {
+        let (_, rule) = self.rules.iter().find(|(mapped, _)| *mapped == field)?;
+        let Source::Claims(names) = &rule.source else {
+            return None;
+        };
+        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        let noun = if names.len() == 1 { "claim" } else { "claims" };
+        Some(format!("{noun} {}", quoted.join(", ")))
     }
 }
+
+impl Explanation {
+    /// What was made of a field; `None` if it is not mapped.
+    pub fn field(&self, field: UserField) -> Option<&MappedField> {
+        self.fields.iter().find(|mapped| mapped.field == field)
+    }
+}
+
+fn mapped(field: UserField, rule: &FieldRule, claims: &ClaimSet) -> MappedField {
+    let (claim, value) = match &rule.source {
+        Source::Value(constant) => (None, constant_value(field, constant)),
+        Source::Claims(names) => claimed_value(field, names, claims),
+    };
+    MappedField {
+        field,
+        value,
+        claim,
+        sync: rule.sync,
+        missing: rule.missing,
+    }
+}
+
+type Value = Result<Option<String>, String>;
+
+fn constant_value(field: UserField, constant: &str) -> Value {
+    match constant {
+        "" => Ok(None),
+        text => value::checked(field, text.to_owned())
+            .map(Some)
+            .map_err(|fault| format!("{}: {fault} in its constant", field.name())),
+    }
+}
+
+/// The first claim that is present decides, also when its value is at fault: another person's value is no
+/// substitute for a broken one.
+fn claimed_value(field: UserField, names: &[String], claims: &ClaimSet) -> (Option<String>, Value) {
+    let present = names.iter().find_map(|name| {
+        let text = value::text(claims.get(name)?).transpose()?;
+        Some((name, text))
+    });
+    let Some((name, text)) = present else {
+        return (None, Ok(None));
+    };
+    let value = text
+        .and_then(|text| value::checked(field, text))
+        .map(Some)
+        .map_err(|fault| format!("{}: {fault} in claim {name:?}", field.name()));
+    (Some(name.clone()), value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,31 @@
 //! Whose user is it, and what is written: verified claims, a directory's mapping and the store
 //! become an [`Account`], or a refusal that says why. The order and the outcomes are the design's.
 
+mod decision;
+mod entry;
+
 use crate::config::{self, UserField};
-use crate::environment::UnixSeconds;
+use crate::environment::{SystemRandom, UnixSeconds, random_text};
 use crate::mapping::Explanation;
 use crate::oidc::{ClaimSet, Claims};
-use crate::store::{self, Store, User};
+use crate::store::{self, Facts, Store, User};
 use crate::telemetry::RequestId;
 
+use decision::{Decided, Rules};
+
 /// Decides and writes.
-pub struct Provisioning {}
+pub struct Provisioning {
+    rules: Rules,
+    store: Store,
+}
+
+/// Who signs in, and where.
+#[derive(Debug, Clone, Copy)]
+struct Person<'a> {
+    provider: &'a str,
+    issuer: &'a str,
+    subject: &'a str,
+}
 
 /// A provisioned, active user that may come in. Only [`Provisioning::provision`] makes one, and
 /// sessions are issued to nothing else.
@@ -71,7 +87,7 @@ pub struct Decision {
     pub explanation: Explanation,
     /// The user as stored now, if known.
     pub before: Option<User>,
-    /// The user as it would be stored, if let in.
+    /// The user as it would be stored; `None` where nothing would be.
     pub after: Option<User>,
 }
 
@@ -110,22 +126,71 @@ impl Outcome {
 
 impl Provisioning {
     /// Compiles the directories' mappings.
-    pub fn new(_config: &config::Config, _store: Store) -> Self {
-        todo!()
+    pub fn new(config: &config::Config, store: Store) -> Self {
+        Self {
+            rules: Rules::new(config),
+            store,
+        }
     }
 
     /// Creates, synchronises or refuses, in one transaction with its audit row.
+    ///
+    /// A known user of whom nothing changes costs one read. Everything else is decided again inside of the
+    /// writing transaction, on what stands there then; once this returns, it survives a crash.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn provision(
         &self,
-        _claims: &Claims,
-        _session_claims: &ClaimSet,
-        _request: RequestId,
-        _now: UnixSeconds,
+        claims: &Claims,
+        session_claims: &ClaimSet,
+        request: RequestId,
+        now: UnixSeconds,
     ) -> Result<Account, Error> {
-        todo!()
+        let person = Person {
+            provider: claims.provider(),
+            issuer: claims.issuer(),
+            subject: claims.subject(),
+        };
+        self.provision_person(person, session_claims, request, now)
+            .await
+    }
+
+    async fn provision_person(
+        &self,
+        person: Person<'_>,
+        session_claims: &ClaimSet,
+        request: RequestId,
+        now: UnixSeconds,
+    ) -> Result<Account, Error> {
+        let explanation = self.rules.mapping().explain(session_claims);
+        let question = self.rules.question(&person, &explanation);
+        let new_id = random_text::<16>(&SystemRandom);
+        let decide = |facts: &Facts| {
+            let decided = self
+                .rules
+                .decide(&person, &explanation, facts, &new_id, now);
+            (entry::change(&person, &decided, request, now), decided)
+        };
+        let (change, mut decided) = decide(&self.store.facts(&question).await?);
+        if !change.is_empty() {
+            decided = self.store.transact(&question, now, decide).await?;
+        }
+        warn_operator(&decided, request);
+        self.admit(decided)
+    }
+
+    fn admit(&self, decided: Decided) -> Result<Account, Error> {
+        let outcome = decided.outcome;
+        match decided.lets_in() {
+            Ok(user) => Ok(Account { user, outcome }),
+            Err((reason, field)) => Err(Error::Refused(Refusal {
+                outcome,
+                directory: self.rules.directory().to_owned(),
+                reason,
+                field,
+            })),
+        }
     }
 
     /// What [`Provisioning::provision`] would do for this identity and these claims; writes nothing.
@@ -134,11 +199,51 @@ impl Provisioning {
     /// [`store::Error`].
     pub async fn explain(
         &self,
-        _provider: &str,
-        _issuer: &str,
-        _subject: &str,
-        _session_claims: &ClaimSet,
+        provider: &str,
+        issuer: &str,
+        subject: &str,
+        session_claims: &ClaimSet,
     ) -> Result<Decision, store::Error> {
-        todo!()
+        let person = Person {
+            provider,
+            issuer,
+            subject,
+        };
+        let explanation = self.rules.mapping().explain(session_claims);
+        let question = self.rules.question(&person, &explanation);
+        let facts = self.store.facts(&question).await?;
+        Ok(self.rules.decision(&person, explanation, &facts))
     }
 }
+
+/// What provisioning would do for somebody whom nobody knows, in an empty directory: the answer before
+/// there is a store.
+pub fn explain_unknown(
+    config: &config::Config,
+    provider: &str,
+    session_claims: &ClaimSet,
+) -> Decision {
+    let rules = Rules::new(config);
+    let person = Person {
+        provider,
+        issuer: "",
+        subject: "",
+    };
+    let explanation = rules.mapping().explain(session_claims);
+    rules.decision(&person, explanation, &Facts::default())
+}
+
+/// What an operator has to mend, while people still come in or are turned away for no fault of theirs.
+fn warn_operator(decided: &Decided, request: RequestId) {
+    if decided.outcome == Outcome::RenameKept || decided.over_max_users {
+        tracing::warn!(
+            id = %request,
+            user = decided.user.as_ref().map(|user| user.id.as_str()),
+            outcome = decided.outcome.as_str(),
+            "{}", decided.reason
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

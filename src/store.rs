@@ -2,26 +2,37 @@
 //!
 //! Every writing transaction is `BEGIN IMMEDIATE`: a deferred one loses to a concurrent writer in
 //! spite of the busy timeout. The pool belongs to the control runtime; workers hand work there.
+//! What a sign-in writes is decided by a pure function between reading and writing
+//! ([`Store::transact`]), so another database can run it again where its transaction lost a race.
 
-use std::collections::BTreeMap;
+mod audit;
+mod fault;
+mod sessions;
+mod skeleton;
+mod sqlite;
+mod users;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::config::{UserField, UserStatus};
 use crate::environment::UnixSeconds;
 
+pub use audit::{AuditEntry, AuditRow, FieldChange};
+pub use fault::Error;
+pub use skeleton::{Skeleton, forbidden_character};
+pub use users::{Change, Cursor, Facts, Question};
+
 /// The store's one handle; clones share the pool.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store(Arc<Shared>);
 
-/// The store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("the store {path} does not answer: {source}")]
-pub struct Error {
-    /// The SQLite file.
-    pub path: String,
-    /// What the database said.
-    #[source]
-    pub source: sqlx::Error,
+struct Shared {
+    file: Box<Path>,
+    pools: sqlite::Pools,
+    /// User id and time of sign-ins that are not written yet.
+    logins: Mutex<HashMap<String, UnixSeconds>>,
 }
 
 /// A user as stored.
@@ -49,6 +60,11 @@ impl User {
     /// The value of a field.
     pub fn field(&self, field: UserField) -> Option<&str> {
         self.fields.get(&field).map(String::as_str)
+    }
+
+    /// The username; it is never missing.
+    pub fn username(&self) -> &str {
+        self.field(UserField::Username).unwrap_or_default()
     }
 }
 
@@ -97,75 +113,37 @@ impl Store {
     /// Opens the file, creates it where it is missing and brings its tables up to date.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn open(_file: &Path) -> Result<Self, Error> {
-        todo!()
+    /// [`Error`]: its folder is missing, it cannot be written, is locked, no database, or newer than
+    /// this program.
+    pub async fn open(file: &Path) -> Result<Self, Error> {
+        match sqlite::open(file).await {
+            Ok(pools) => Ok(Self::new(file, pools)),
+            Err(fault) => Err(Error::new(file, fault)),
+        }
     }
 
-    /// Records a session. Once this returns it survives a crash.
+    /// Opens a file that a server made, to read only and beside a running server: neither made nor
+    /// changed. `None` if there is no file or nothing in it yet.
     ///
     /// # Errors
-    /// [`OpenSessionError`].
-    pub async fn open_session(&self, _session: &NewSession) -> Result<(), OpenSessionError> {
-        todo!()
+    /// [`Error`], also for tables of another version.
+    pub async fn open_existing(file: &Path) -> Result<Option<Self>, Error> {
+        match sqlite::open_existing(file).await {
+            Ok(pools) => Ok(pools.map(|pools| Self::new(file, pools))),
+            Err(fault) => Err(Error::new(file, fault)),
+        }
     }
 
-    /// The session of that `sid`; `None` if it was never recorded here or is long over.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn session(&self, _sid: &str) -> Result<Option<SessionRecord>, Error> {
-        todo!()
+    fn new(file: &Path, pools: sqlite::Pools) -> Self {
+        Self(Arc::new(Shared {
+            file: file.into(),
+            pools,
+            logins: Mutex::default(),
+        }))
     }
 
-    /// Ends a session for good, copies of its cookie too.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn end_session(&self, _sid: &str, _now: UnixSeconds) -> Result<(), Error> {
-        todo!()
-    }
-
-    /// The `sid`s ended at or after `since`, by any process.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn ended_since(&self, _since: UnixSeconds) -> Result<Vec<String>, Error> {
-        todo!()
-    }
-
-    /// How many sessions are live.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn live_sessions(&self, _now: UnixSeconds) -> Result<u64, Error> {
-        todo!()
-    }
-
-    /// Notes a sign-in that was let in; written in batches by [`Store::keep_house`].
-    pub fn note_login(&self, _user: &str, _now: UnixSeconds) {
-        todo!()
-    }
-
-    /// One round of housekeeping: writes noted logins, drops sessions that are over and audit rows
-    /// older than `audit_before`.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn keep_house(
-        &self,
-        _now: UnixSeconds,
-        _audit_before: UnixSeconds,
-    ) -> Result<(), Error> {
-        todo!()
-    }
-
-    /// The user of that username, compared by its skeleton.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn user_by_name(&self, _username: &str) -> Result<Option<User>, Error> {
-        todo!()
+    fn fault(&self, source: sqlx::Error) -> Error {
+        Error::new(&self.0.file, source)
     }
 
     /// Whether the store answers now.
@@ -173,6 +151,17 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn ping(&self) -> Result<(), Error> {
-        todo!()
+        sqlx::query("select 1 from users limit 1")
+            .fetch_optional(&self.0.pools.reader)
+            .await
+            .map(drop)
+            .map_err(|fault| self.fault(fault))
+    }
+
+    /// Lets connections finish and closes the file; later calls fail. Without it a stop is safe too:
+    /// what was returned as written is on the disk.
+    pub async fn close(&self) {
+        self.0.pools.reader.close().await;
+        self.0.pools.writer.close().await;
     }
 }

@@ -1,15 +1,318 @@
-//! `explain`: what a sign-in with given claims would do.
+//! `explain`: what a sign-in with given claims would do, by the code that provisions, writing nothing.
 
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::Failure;
-use crate::config::Config;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
 
+use super::{Failure, run, users};
+use crate::config::{self, Config};
+use crate::mapping::{MappedField, Mapping};
+use crate::oidc::{ClaimSet, session_claims};
+use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
+use crate::store::Store;
+
+/// Bytes of a claims file; no provider's token comes near.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Explains the claims in a file (`-` is stdin). A refusal is a result too: it fails only if there is nothing to
+/// explain.
 pub(super) fn explain(
-    _config: Config,
-    _claims: &Path,
-    _provider: Option<&str>,
-    _json: bool,
+    config: Config,
+    claims: &Path,
+    provider: Option<&str>,
+    json: bool,
 ) -> Result<(), Failure> {
-    Err(Failure::new("explain is not built yet"))
+    let text = read(claims)?;
+    let unverified_claims = parse(&text, claims)?;
+    let provider = chosen(&config, &unverified_claims, provider)?;
+    let runtime = run::control_runtime()?;
+    let decision = runtime.block_on(decision(&config, provider, &unverified_claims))?;
+    let mut out = io::stdout().lock();
+    match json {
+        true => write_json(&mut out, &decision),
+        false => write_table(&mut out, &decision),
+    }
+    .or_else(users::not_written)
+}
+
+fn read(claims: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match claims == Path::new("-") {
+        true => io::stdin()
+            .lock()
+            .take(LARGEST + 1)
+            .read_to_string(&mut text),
+        false => std::fs::File::open(claims)
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
+    };
+    read.map_err(|fault| {
+        Failure::new(format!(
+            "the claims in {} cannot be read: {fault}",
+            claims.display()
+        ))
+        .hint("name a file that holds a JSON object or a JWT, or - for stdin")
+    })?;
+    match text.len() as u64 > LARGEST {
+        true => Err(Failure::new(format!(
+            "expected at most {LARGEST} bytes of claims in {}, found more",
+            claims.display()
+        ))),
+        false => Ok(text),
+    }
+}
+
+/// A JSON object, or the payload of a JWT. Messages hold positions, never content: it may be a token.
+fn parse(text: &str, file: &Path) -> Result<ClaimSet, Failure> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let malformed = |found: &str| {
+        Failure::new(format!(
+            "expected a JSON object of claims or a JWT in {}, found {found}",
+            file.display()
+        ))
+        .hint("a claims file looks like {\"sub\": \"1\", \"preferred_username\": \"alice\"}")
+    };
+    if text.starts_with('{') {
+        return serde_json::from_str(text).map_err(|fault| {
+            malformed(&format!(
+                "a fault at line {}, column {}",
+                fault.line(),
+                fault.column()
+            ))
+        });
+    }
+    let parts: Vec<&str> = text.split('.').collect();
+    let payload = match parts.as_slice() {
+        [_, payload, _] => *payload,
+        [_, _, _, _, _] => return Err(malformed("an encrypted JWT")),
+        _ => return Err(malformed("neither")),
+    };
+    let decoded = URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .map_err(|_| malformed("a JWT whose payload is not base64url"))?;
+    let claims = serde_json::from_slice(&decoded)
+        .map_err(|_| malformed("a JWT whose payload is not a JSON object"))?;
+    super::eprint("hint: the token's signature and lifetime were not checked\n");
+    Ok(claims)
+}
+
+/// The provider whose claims these are.
+fn chosen<'a>(
+    config: &'a Config,
+    claims: &ClaimSet,
+    name: Option<&str>,
+) -> Result<&'a config::Provider, Failure> {
+    let names: Vec<&str> = config.providers.iter().map(|it| it.name.as_str()).collect();
+    let names = names.join(", ");
+    if let Some(name) = name {
+        return config
+            .providers
+            .iter()
+            .find(|provider| provider.name == name)
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "expected a provider of the configuration, found {name:?}"
+                ))
+                .hint(format!("the configuration has {names}"))
+            });
+    }
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let named = config
+        .providers
+        .iter()
+        .find(|provider| issuer == Some(provider.issuer.as_str()));
+    match (named, config.providers.as_slice()) {
+        (Some(provider), _) | (None, [provider]) => Ok(provider),
+        _ => Err(Failure::new(
+            "the claims do not tell which provider sent them: none has their iss",
+        )
+        .hint(format!(
+            "add --provider NAME; the configuration has {names}"
+        ))),
+    }
+}
+
+async fn decision(
+    config: &Config,
+    provider: &config::Provider,
+    claims: &ClaimSet,
+) -> Result<Decision, Failure> {
+    let mapped = match is_of_session(config, provider, claims) {
+        true => claims.clone(),
+        false => match session_claims(claims, provider, &config.session) {
+            Ok(mapped) => mapped,
+            Err(fault) => return Ok(refused(config, claims, fault.to_string())),
+        },
+    };
+    let file = &config.store.sqlite;
+    let store = Store::open_existing(file)
+        .await
+        .map_err(|fault| users::store_failure(&fault))?;
+    let Some(store) = store else {
+        super::eprint(&format!(
+            "hint: there is no store at {} yet; explained against an empty directory\n",
+            file.display()
+        ));
+        return Ok(explain_unknown(config, &provider.name, &mapped));
+    };
+    let subject = claims.get(&provider.subject_claim).and_then(Value::as_str);
+    if subject.is_none_or(str::is_empty) {
+        super::eprint(&format!(
+            "hint: the claims have no {:?}; explained as somebody whose identity is not known\n",
+            provider.subject_claim
+        ));
+    }
+    // No identity has an empty subject.
+    Provisioning::new(config, store)
+        .explain(
+            &provider.name,
+            &provider.issuer,
+            subject.unwrap_or_default(),
+            &mapped,
+        )
+        .await
+        .map_err(|fault| users::store_failure(&fault))
+}
+
+/// Whether these are claims of a session token already. A provider's own token may carry a claim of that name
+/// too; a sign-in takes no notice of it.
+fn is_of_session(config: &Config, provider: &config::Provider, claims: &ClaimSet) -> bool {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    claims.contains_key(&config.session.username_claim) && issuer != Some(provider.issuer.as_str())
+}
+
+/// A sign-in that ends before provisioning.
+fn refused(config: &Config, claims: &ClaimSet, reason: String) -> Decision {
+    let directory = &config.directories[0];
+    Decision {
+        outcome: Outcome::Refused,
+        directory: directory.name.clone(),
+        reason,
+        explanation: Mapping::new(directory).explain(claims),
+        before: None,
+        after: None,
+    }
+}
+
+fn write_json(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
+    let fields: Map<String, Value> = decision
+        .explanation
+        .fields
+        .iter()
+        .map(|mapped| (mapped.field.name().to_owned(), field_json(mapped, decision)))
+        .collect();
+    let explained = json!({
+        "outcome": decision.outcome.as_str(),
+        "directory": decision.directory,
+        "reason": decision.reason,
+        "fields": fields,
+    });
+    serde_json::to_writer_pretty(&mut *out, &explained)?;
+    writeln!(out)
+}
+
+fn field_json(mapped: &MappedField, decision: &Decision) -> Value {
+    let mut field = json!({
+        "value": mapped.value.as_ref().ok(),
+        "claim": mapped.claim,
+        "sync": mapped.sync.as_str(),
+        "missing": mapped.missing.as_str(),
+        "before": before(mapped, decision),
+    });
+    if let Err(fault) = &mapped.value {
+        field["error"] = fault.as_str().into();
+    }
+    field
+}
+
+fn before<'a>(mapped: &MappedField, decision: &'a Decision) -> Option<&'a str> {
+    decision.before.as_ref()?.field(mapped.field)
+}
+
+fn write_table(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
+    let mut rows =
+        vec![["FIELD", "VALUE", "CLAIM", "SYNC", "MISSING", "BEFORE"].map(str::to_owned)];
+    rows.extend(decision.explanation.fields.iter().map(|mapped| {
+        let value = match &mapped.value {
+            Ok(Some(value)) => value.as_str(),
+            Ok(None) => "(missing)",
+            Err(_) => "(at fault)",
+        };
+        [
+            mapped.field.name(),
+            value,
+            mapped.claim.as_deref().unwrap_or("-"),
+            mapped.sync.as_str(),
+            mapped.missing.as_str(),
+            before(mapped, decision).unwrap_or("-"),
+        ]
+        .map(str::to_owned)
+    }));
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    });
+    for row in &rows {
+        users::write_row(out, row, &widths)?;
+    }
+    writeln!(out)?;
+    for mapped in &decision.explanation.fields {
+        if let Err(fault) = &mapped.value {
+            writeln!(out, "at fault   {fault}")?;
+        }
+    }
+    writeln!(out, "outcome    {}", decision.outcome.as_str())?;
+    writeln!(out, "directory  {}", decision.directory)?;
+    writeln!(out, "reason     {}", decision.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file() -> &'static Path {
+        Path::new("claims")
+    }
+
+    #[test]
+    fn takes_an_object_or_a_jwt() {
+        let claims = "{\"sub\": \"1\"}";
+        let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims));
+        for text in [
+            claims,
+            "\u{feff} {\"sub\": \"1\"}\n",
+            &token,
+            &format!("{token}\n"),
+        ] {
+            assert_eq!(parse(text, file()).unwrap()["sub"], "1", "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_never_show_the_content() {
+        let array = format!("e30.{}.x", URL_SAFE_NO_PAD.encode("[\"hunter2\"]"));
+        for text in [
+            "",
+            "hunter2",
+            "{\"hunter2\": ",
+            "a.hunter2!.c",
+            "a.b.c.d.hunter2",
+            &array,
+        ] {
+            let failure = parse(text, file()).unwrap_err();
+            assert!(!failure.message.contains("hunter2"), "{}", failure.message);
+            assert!(failure.message.contains("expected"), "{}", failure.message);
+            assert_eq!(failure.code, 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s).{0,60}") {
+            let _ = parse(&text, file());
+        }
+    }
 }

@@ -1,12 +1,334 @@
-//! `users`: the users of the directories.
+//! `users`: the users of the directories, read beside a running server.
 
-use super::Failure;
-use crate::config::Config;
+use std::io::{self, Write};
 
-pub(super) fn list(_config: Config, _json: bool) -> Result<(), Failure> {
-    Err(Failure::new("users list is not built yet"))
+use serde::Serializer;
+use serde::ser::SerializeMap;
+
+use super::{Failure, run};
+use crate::config::{Config, UserField};
+use crate::environment::{UnixSeconds, rfc3339};
+use crate::store::{self, Store, User};
+
+/// Users read at a time: a million users need no more memory than this.
+const PAGE: u32 = 500;
+
+/// Prints every user, in the order of their names.
+pub(super) fn list(config: Config, json: bool) -> Result<(), Failure> {
+    let runtime = run::control_runtime()?;
+    let store = runtime.block_on(existing_store(&config))?;
+    let mut listing = Listing::new(io::BufWriter::new(io::stdout().lock()), json);
+    let mut after = None;
+    loop {
+        let page = runtime.block_on(store.users(after.as_ref(), PAGE));
+        let (users, next) = page.map_err(|fault| store_failure(&fault))?;
+        if let Err(fault) = listing.page(&users) {
+            return not_written(fault);
+        }
+        after = next;
+        if after.is_none() {
+            return listing.end().or_else(not_written);
+        }
+    }
 }
 
-pub(super) fn show(_config: Config, _name: &str, _json: bool) -> Result<(), Failure> {
-    Err(Failure::new("users show is not built yet"))
+/// Prints one user with everything that is known of them.
+pub(super) fn show(config: Config, name: &str, json: bool) -> Result<(), Failure> {
+    let runtime = run::control_runtime()?;
+    let store = runtime.block_on(existing_store(&config))?;
+    let user = runtime
+        .block_on(store.user_by_name(name))
+        .map_err(|fault| store_failure(&fault))?
+        .ok_or_else(|| {
+            Failure::new(format!("no user is named {name:?}"))
+                .hint("vestibule users list shows every user")
+        })?;
+    write_user(&mut io::stdout().lock(), &user, json).or_else(not_written)
+}
+
+async fn existing_store(config: &Config) -> Result<Store, Failure> {
+    let file = &config.store.sqlite;
+    Store::open_existing(file)
+        .await
+        .map_err(|fault| store_failure(&fault))?
+        .ok_or_else(|| {
+            Failure::new(format!("there is no store at {} yet", file.display()))
+                .hint("start vestibule run once, or look at store.url")
+        })
+}
+
+/// A store that does not answer, with what to do.
+pub(super) fn store_failure(fault: &store::Error) -> Failure {
+    let failure = Failure::new(fault.to_string());
+    match fault.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Whoever reads us may have seen enough.
+pub(super) fn not_written(fault: io::Error) -> Result<(), Failure> {
+    match fault.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(fault.into()),
+    }
+}
+
+const COLUMNS: [&str; 7] = [
+    "USERNAME",
+    "NAME",
+    "FIRST NAME",
+    "EMAIL",
+    "DIRECTORY",
+    "STATUS",
+    "LAST LOGIN",
+];
+
+/// Writes page after page. Columns are as wide as the first page needs.
+struct Listing<W> {
+    out: W,
+    json: bool,
+    widths: Option<[usize; COLUMNS.len()]>,
+    separator: &'static str,
+}
+
+impl<W: Write> Listing<W> {
+    fn new(out: W, json: bool) -> Self {
+        Self {
+            out,
+            json,
+            widths: None,
+            separator: "[\n",
+        }
+    }
+
+    fn page(&mut self, users: &[User]) -> io::Result<()> {
+        match self.json {
+            true => self.json_page(users),
+            false => self.table_page(users),
+        }
+    }
+
+    fn json_page(&mut self, users: &[User]) -> io::Result<()> {
+        for user in users {
+            self.out.write_all(self.separator.as_bytes())?;
+            serde_json::to_writer(&mut self.out, &Listed(user))?;
+            self.separator = ",\n";
+        }
+        Ok(())
+    }
+
+    fn table_page(&mut self, users: &[User]) -> io::Result<()> {
+        let rows: Vec<[String; COLUMNS.len()]> = users.iter().map(cells).collect();
+        let first = self.widths.is_none();
+        let widths = *self.widths.get_or_insert_with(|| widths(&rows));
+        if first {
+            write_row(&mut self.out, &COLUMNS, &widths)?;
+        }
+        rows.iter()
+            .try_for_each(|row| write_row(&mut self.out, row, &widths))
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        match (self.json, self.separator) {
+            (true, "[\n") => self.out.write_all(b"[]\n")?,
+            (true, _) => self.out.write_all(b"\n]\n")?,
+            (false, _) => {}
+        }
+        self.out.flush()
+    }
+}
+
+fn cells(user: &User) -> [String; COLUMNS.len()] {
+    let field = |field| user.field(field).unwrap_or("-").to_owned();
+    [
+        field(UserField::Username),
+        field(UserField::Name),
+        field(UserField::FirstName),
+        field(UserField::Email),
+        user.directory.clone(),
+        user.status.as_str().to_owned(),
+        user.last_login_at.map_or("-".to_owned(), rfc3339),
+    ]
+}
+
+fn widths(rows: &[[String; COLUMNS.len()]]) -> [usize; COLUMNS.len()] {
+    std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([COLUMNS[column].len()]).max().unwrap_or(0)
+    })
+}
+
+/// One line of a table: two spaces between columns, none behind the last.
+pub(super) fn write_row(
+    out: &mut impl Write,
+    cells: &[impl AsRef<str>],
+    widths: &[usize],
+) -> io::Result<()> {
+    let line: String = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| format!("{:<width$}  ", cell.as_ref()))
+        .collect();
+    writeln!(out, "{}", line.trim_end())
+}
+
+fn write_user(out: &mut impl Write, user: &User, json: bool) -> io::Result<()> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &Shown(user))?;
+        return writeln!(out);
+    }
+    let mut lines: Vec<(&str, String)> = user
+        .fields
+        .iter()
+        .map(|(field, value)| (field.name(), value.clone()))
+        .collect();
+    lines.push(("id", user.id.clone()));
+    lines.push(("directory", user.directory.clone()));
+    lines.push(("status", user.status.as_str().to_owned()));
+    for (issuer, subject) in &user.identities {
+        lines.push(("identity", format!("{subject} at {issuer}")));
+    }
+    lines.push(("created_at", rfc3339(user.created_at)));
+    lines.push(("updated_at", rfc3339(user.updated_at)));
+    let last_login = user.last_login_at.map_or("-".to_owned(), rfc3339);
+    lines.push(("last_login_at", last_login));
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines
+        .iter()
+        .try_for_each(|(name, value)| writeln!(out, "{name:<width$}  {value}"))
+}
+
+/// A user as `users list --json` prints them.
+struct Listed<'a>(&'a User);
+
+impl serde::Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        serialize_listed(self.0, &mut map)?;
+        map.end()
+    }
+}
+
+/// A user as `users show --json` prints them: the same, with the id and every identity.
+struct Shown<'a>(&'a User);
+
+impl serde::Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        serialize_listed(self.0, &mut map)?;
+        map.serialize_entry("id", &self.0.id)?;
+        let identity = |(issuer, subject): &(String, String)| serde_json::json!({ "issuer": issuer, "subject": subject });
+        let identities: Vec<_> = self.0.identities.iter().map(identity).collect();
+        map.serialize_entry("identities", &identities)?;
+        map.end()
+    }
+}
+
+fn serialize_listed<M: SerializeMap>(user: &User, map: &mut M) -> Result<(), M::Error> {
+    let always = [UserField::Username, UserField::Name];
+    for field in UserField::ALL {
+        let value = user.field(*field);
+        if let Some(value) = value.or_else(|| always.contains(field).then_some("")) {
+            map.serialize_entry(field.name(), value)?;
+        }
+    }
+    let time = |time: UnixSeconds| rfc3339(time);
+    let first = user.identities.first();
+    map.serialize_entry("directory", &user.directory)?;
+    map.serialize_entry("status", user.status.as_str())?;
+    map.serialize_entry("issuer", &first.map(|(issuer, _)| issuer))?;
+    map.serialize_entry("subject", &first.map(|(_, subject)| subject))?;
+    map.serialize_entry("created_at", &time(user.created_at))?;
+    map.serialize_entry("updated_at", &time(user.updated_at))?;
+    map.serialize_entry("last_login_at", &user.last_login_at.map(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::UserStatus;
+
+    fn user(username: &str, last_login_at: Option<UnixSeconds>) -> User {
+        User {
+            id: "id-1".into(),
+            directory: "SELF".into(),
+            status: UserStatus::Active,
+            fields: BTreeMap::from([
+                (UserField::Username, username.into()),
+                (UserField::Name, "O'Brien \"B\"".into()),
+            ]),
+            identities: vec![
+                ("https://one.example".into(), "1".into()),
+                ("https://two.example".into(), "2".into()),
+            ],
+            created_at: 0,
+            updated_at: 60,
+            last_login_at,
+        }
+    }
+
+    fn listed(json: bool, pages: &[&[User]]) -> String {
+        let mut out = Vec::new();
+        let mut listing = Listing::new(&mut out, json);
+        for page in pages {
+            listing.page(page).unwrap();
+        }
+        listing.end().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn pages_join_to_one_json_array() {
+        assert_eq!(listed(true, &[&[]]), "[]\n");
+        let text = listed(
+            true,
+            &[
+                &[user("a", None), user("b", Some(1))],
+                &[user("c", None)],
+                &[],
+            ],
+        );
+        let parsed: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(parsed.len(), 3);
+        assert_eq!(
+            parsed[1],
+            serde_json::json!({
+                "username": "b", "name": "O'Brien \"B\"", "directory": "SELF", "status": "active",
+                "issuer": "https://one.example", "subject": "1",
+                "created_at": "1970-01-01T00:00:00Z", "updated_at": "1970-01-01T00:01:00Z",
+                "last_login_at": "1970-01-01T00:00:01Z",
+            })
+        );
+    }
+
+    #[test]
+    fn the_table_has_one_line_a_user() {
+        let text = listed(false, &[&[user("alice", None)], &[user("bob", Some(1))]]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].starts_with("USERNAME  NAME"));
+        assert!(lines[1].starts_with("alice     O'Brien \"B\""));
+        assert!(lines[2].ends_with("1970-01-01T00:00:01Z"));
+        assert_eq!(listed(false, &[&[]]).lines().count(), 1);
+    }
+
+    #[test]
+    fn show_tells_every_identity() {
+        let mut out = Vec::new();
+        write_user(&mut out, &user("alice", None), true).unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(shown["identities"][1]["subject"], "2");
+        assert_eq!(shown["id"], "id-1");
+        assert_eq!(shown["last_login_at"], serde_json::Value::Null);
+        let mut out = Vec::new();
+        write_user(&mut out, &user("alice", None), false).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains("identity       2 at https://two.example\n"),
+            "{text}"
+        );
+    }
 }

@@ -1,0 +1,94 @@
+//! What a decision writes: the user, and the audit rows that tell of it.
+
+use std::collections::BTreeMap;
+
+use crate::config::UserField;
+use crate::environment::UnixSeconds;
+use crate::store::{AuditRow, Change, FieldChange, User};
+use crate::telemetry::RequestId;
+
+use super::decision::Decided;
+use super::{Outcome, Person};
+
+/// Everything that `decided` writes; empty for `unchanged`.
+///
+/// A user who is created inactive gets two rows: `created`, which tells what was stored, and `inactive`,
+/// which tells how the sign-in ended.
+pub(super) fn change(
+    person: &Person<'_>,
+    decided: &Decided,
+    request: RequestId,
+    now: UnixSeconds,
+) -> Change {
+    let written = decided.user.as_ref().filter(|_| decided.write);
+    let row = |outcome: Outcome, reason: &str, changes| AuditRow {
+        at: now,
+        request: request.to_string(),
+        provider: person.provider.to_owned(),
+        issuer: person.issuer.to_owned(),
+        subject: person.subject.to_owned(),
+        directory: decided.directory.clone(),
+        user: concerned(decided).map(|user| user.id.clone()),
+        username: named(decided),
+        outcome: outcome.as_str().to_owned(),
+        reason: reason.to_owned(),
+        changes,
+    };
+    let mut audit = Vec::new();
+    let mut changes = written.map_or_else(BTreeMap::new, |after| {
+        differences(decided.before.as_ref(), after)
+    });
+    if written.is_some() && decided.outcome == Outcome::Inactive {
+        audit.push(row(
+            Outcome::Created,
+            "nobody has this identity or this username",
+            std::mem::take(&mut changes),
+        ));
+    }
+    if decided.outcome != Outcome::Unchanged {
+        audit.push(row(decided.outcome, &decided.reason, changes));
+    }
+    Change {
+        user: written.cloned(),
+        audit,
+    }
+}
+
+fn concerned(decided: &Decided) -> Option<&User> {
+    decided.user.as_ref().or(decided.before.as_ref())
+}
+
+fn named(decided: &Decided) -> Option<String> {
+    let stored = decided.user.as_ref().map(|user| user.username().to_owned());
+    stored.or_else(|| decided.username.clone())
+}
+
+/// Before and after of every field that differs, and of the identities.
+fn differences(before: Option<&User>, after: &User) -> BTreeMap<String, FieldChange> {
+    let mut changes: BTreeMap<String, FieldChange> = UserField::ALL
+        .iter()
+        .filter_map(|field| {
+            let old = before.and_then(|user| user.field(*field));
+            let new = after.field(*field);
+            (old != new).then(|| (field.name().to_owned(), field_change(old, new)))
+        })
+        .collect();
+    let old = before.map(|user| user.status.as_str());
+    if old != Some(after.status.as_str()) {
+        let change = field_change(old, Some(after.status.as_str()));
+        changes.insert("status".to_owned(), change);
+    }
+    let known = before.map_or(0, |user| user.identities.len());
+    for (issuer, subject) in &after.identities[known..] {
+        let identity = format!("{issuer} {subject}");
+        changes.insert("identity".to_owned(), field_change(None, Some(&identity)));
+    }
+    changes
+}
+
+fn field_change(before: Option<&str>, after: Option<&str>) -> FieldChange {
+    FieldChange {
+        before: before.map(str::to_owned),
+        after: after.map(str::to_owned),
+    }
+}

@@ -6,23 +6,6 @@ use crate::config;
 /// Longest folded name that is compared whole.
 const LONGEST: usize = 128;
 
-/// Names that say who somebody is or what is asked, and are never believed from outside.
-const ALWAYS: &[&str] = &[
-    "X-Forwarded-User",
-    "X-Forwarded-Email",
-    "X-Forwarded-Groups",
-    "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token",
-    "Remote-User",
-    "X-Remote-User",
-    "X-WfGen-*",
-    "X-iisnode-*",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-HTTP-Method-Override",
-    "Proxy",
-];
-
 /// Forwarding headers: written anew by us, from the configuration.
 const FORWARDING: &[&str] = &[
     "Forwarded",
@@ -89,7 +72,7 @@ impl StripList {
                 .chain(identity.headers.iter().map(|(name, _)| name.as_str()))
         };
         let extra = identity.strip.iter().map(String::as_str);
-        let all = ALWAYS
+        let all = config::STRIP_LIST
             .iter()
             .copied()
             .chain(FORWARDING.iter().copied())

@@ -4,12 +4,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chromium;
 mod cookies;
+mod endpoints;
+mod forwarding;
 mod identity;
+mod logout;
+mod operation;
 mod provisioning;
 mod ranks;
 mod readme;
 mod relying_party;
+mod routes;
 mod session;
 mod sign_in;
 mod support;

@@ -11,4 +11,5 @@ mod readme;
 mod relying_party;
 mod session;
 mod sign_in;
+mod store;
 mod support;

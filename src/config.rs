@@ -4,10 +4,14 @@
 //! nothing outside this room sees a raw value. Keys, units and defaults are those of the annotated
 //! reference, the top-level `proxy.toml`; a test holds the two together.
 
+mod document;
 mod fault;
 mod file;
 mod headers;
 mod keys;
+mod literal;
+mod slip;
+mod unit;
 mod validate;
 mod value;
 

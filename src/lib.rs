@@ -12,8 +12,8 @@
 //!
 //! # Modules, in rank order
 //!
-//! A module imports lower ranks only (`tests/it/ranks.rs` holds it): a room imports the type handed
-//! to it, never the room it hands to.
+//! A module imports only what stands above it in this list (`tests/it/ranks.rs` holds it): a room
+//! imports the type handed to it, never the room it hands to.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -44,6 +44,8 @@ pub mod endpoint;
 pub mod admin;
 pub mod proxy;
 // Rank 9
-pub mod cli;
-pub mod demo;
 pub mod server;
+
+pub mod demo;
+
+pub mod cli;

@@ -92,6 +92,25 @@ impl Proxy {
         answer.response
     }
 
+    /// The answer to a header section that did not arrive in time: 408, whatever it might have asked.
+    pub fn timed_out(&self, peer: IpAddr) -> Response<Bytes> {
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        let context = Context {
+            id: self.ids.next(),
+            client: peer,
+            method: &method,
+            path: "",
+            headers: &headers,
+        };
+        self.metrics.request(
+            AccessLabel::None,
+            StatusCode::REQUEST_TIMEOUT.as_u16(),
+            std::time::Duration::ZERO,
+        );
+        self.endpoints
+            .write(&Rejection::of(Kind::RequestTimeout), &context, None)
+    }
+
     /// The life of a request.
     async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
         if let Err(rejection) = well_formed(&stripped) {

@@ -8,29 +8,19 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Problem};
+use super::document::Document;
+use super::fault::Problem;
 use super::keys::{Fallback, Key, Kind, Support};
+use super::slip::{elsewhere, nearest};
 use super::value::Value;
-
-type Table<'a> = DeTable<'a>;
-
-/// The file being read, and what was seen in it so far.
-pub(super) struct Document<'a> {
-    pub(super) file: &'a Path,
-    pub(super) source: &'a str,
-    pub(super) faults: RefCell<Vec<Fault>>,
-    warnings: RefCell<Vec<(usize, String)>>,
-    keys_read: RefCell<BTreeSet<String>>,
-}
 
 /// A table of the file, or the place where one could be.
 pub(super) struct Section<'a> {
     document: &'a Document<'a>,
-    table: Option<&'a Table<'a>>,
+    table: Option<&'a DeTable<'a>>,
     span: Range<usize>,
     /// As faults name it: `providers[1]`.
     path: String,
@@ -39,110 +29,10 @@ pub(super) struct Section<'a> {
     taken: RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Document<'a> {
-    pub(super) fn new(file: &'a Path, source: &'a str) -> Self {
-        Self {
-            file,
-            source,
-            faults: RefCell::default(),
-            warnings: RefCell::default(),
-            keys_read: RefCell::default(),
-        }
-    }
-
-    /// Parses the text and walks it by `read`, which gets the top table. Faults are left in `self`.
-    pub(super) fn walk<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Option<T> {
-        let (top, errors) = DeTable::parse_recoverable(self.source);
-        for error in &errors {
-            self.syntax(error);
-        }
-        // A table that was cut short would give faults that are none.
-        if !errors.is_empty() {
-            return None;
-        }
-        Section::new(self, Some(top.get_ref()), 0..0, "", "").read(read)
-    }
-
-    /// One slip gives many errors on its line; the first is the one to mend.
-    fn syntax(&self, error: &toml::de::Error) {
-        let at = error.span().map_or(self.source.len(), |span| span.start);
-        let (line, column) = self.position(at);
-        let mut faults = self.faults.borrow_mut();
-        if faults.iter().any(|fault| fault.line == line) {
-            return;
-        }
-        faults.push(Fault {
-            line,
-            column,
-            key: String::new(),
-            problem: Problem::Syntax,
-            found: error.message().lines().collect::<Vec<_>>().join(" "),
-            expected: "TOML 1.0: [table] headers and key = value lines".to_owned(),
-            hint: Some(
-                "strings are in quotes, lists in [ ]; other faults are looked for once the file is TOML"
-                    .to_owned(),
-            ),
-        });
-    }
-
-    /// Line and column of a byte offset, both from 1, the column in characters.
-    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
-        let before = self.source.get(..offset).unwrap_or(self.source);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        (line, before[start..].chars().count() + 1)
-    }
-
-    pub(super) fn fault(
-        &self,
-        span: &Range<usize>,
-        key: &str,
-        problem: Problem,
-        [found, expected]: [String; 2],
-        hint: Option<String>,
-    ) {
-        let (line, column) = self.position(span.start);
-        self.faults.borrow_mut().push(Fault {
-            line,
-            column,
-            key: key.to_owned(),
-            problem,
-            found,
-            expected,
-            hint,
-        });
-    }
-
-    pub(super) fn warn(&self, span: &Range<usize>, key: &str, text: &str) {
-        let (line, column) = self.position(span.start);
-        let file = self.file.display();
-        self.warnings
-            .borrow_mut()
-            .push((span.start, format!("{file}:{line}:{column}: {key}: {text}")));
-    }
-
-    /// The warnings so far, in the file's order.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.warnings.take();
-        warnings.sort();
-        warnings.into_iter().map(|(_, text)| text).collect()
-    }
-
-    pub(super) fn note_read(&self, pattern: &str) {
-        self.keys_read.borrow_mut().insert(pattern.to_owned());
-    }
-
-    /// The patterns of every key that was asked for.
-    #[cfg(test)]
-    pub(super) fn keys_read(&self) -> BTreeSet<String> {
-        self.keys_read.borrow().clone()
-    }
-}
-
 impl<'a> Section<'a> {
     pub(super) fn new(
         document: &'a Document<'a>,
-        table: Option<&'a Table<'a>>,
+        table: Option<&'a DeTable<'a>>,
         span: Range<usize>,
         path: &str,
         pattern: &str,
@@ -407,7 +297,7 @@ impl<'a> Section<'a> {
             true => "nothing: the key is left out".to_owned(),
             false => format!("{off}, or the key left out"),
         };
-        let found = super::value::describe(value, key.kind);
+        let found = super::literal::describe(value, key.kind);
         let hint = "this version does not have the feature; leave the key out".to_owned();
         self.document.fault(
             &self.span_of(name),
@@ -439,20 +329,6 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The tables that have a key of that name, as the file writes their headers.
-fn elsewhere(name: &str) -> Option<String> {
-    let homes: Vec<String> = super::keys::KEYS
-        .iter()
-        .filter_map(|key| key.path.strip_suffix(name)?.strip_suffix('.'))
-        .filter(|parent| !parent.contains('*'))
-        .map(|parent| match parent.strip_suffix("[]") {
-            Some(list) => format!("[[{}]]", list.replace("[]", "")),
-            None => format!("[{}]", parent.replace("[]", "")),
-        })
-        .collect();
-    (!homes.is_empty()).then(|| homes.join(" or "))
-}
-
 /// A path without its indices, as a table's header is written.
 fn unindexed(path: &str) -> String {
     let mut inside = false;
@@ -462,60 +338,4 @@ fn unindexed(path: &str) -> String {
             !inside && *c != ']'
         })
         .collect()
-}
-
-/// The name among `known` that `name` is probably a slip of.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
-    known
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, without ASCII case and with `-` and `_` equal.
-fn distance(a: &str, b: &str) -> usize {
-    let fold = |c: char| match c {
-        '-' => '_',
-        c => c.to_ascii_lowercase(),
-    };
-    // Names are short; a long one is no slip of any.
-    let a: Vec<char> = a.chars().take(64).map(fold).collect();
-    let mut row: Vec<usize> = (0..=a.len()).collect();
-    for (i, b) in b.chars().map(fold).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, a) in a.iter().enumerate() {
-            let replaced = diagonal + usize::from(*a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[a.len()]
-}
-
-/// A value as the file would say it, in one spelling.
-pub(super) fn literal(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| literal(item.get_ref())).collect();
-            format!("[{}]", items.join(", "))
-        }
-        DeValue::Table(table) => {
-            let entries: Vec<String> = table
-                .iter()
-                .map(|(name, value)| format!("{} = {}", name.get_ref(), literal(value.get_ref())))
-                .collect();
-            match entries.is_empty() {
-                true => "{}".to_owned(),
-                false => format!("{{ {} }}", entries.join(", ")),
-            }
-        }
-    }
 }

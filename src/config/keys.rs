@@ -4,7 +4,7 @@
 //! The reader takes defaults from here and refuses by it what is unknown or not supported yet; a test
 //! holds it to the annotated reference. In a path `[]` stands for an entry of a list, `*` for a free name.
 
-use super::file::literal;
+use super::literal::literal;
 
 /// One key of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

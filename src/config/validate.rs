@@ -16,8 +16,9 @@ mod upstream;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::document::Document;
 use super::fault::{Fault, Faults, Problem};
-use super::file::{Document, Section};
+use super::file::Section;
 use super::{Config, Directory, UserField};
 
 /// Reads and validates `path`, and the secrets that it names.

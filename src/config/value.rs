@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::document::Document;
 use super::fault::Problem;
-use super::file::{Document, Section, nearest};
+use super::file::Section;
 use super::keys::Kind;
+use super::literal::describe;
+use super::slip::nearest;
+use super::unit::{parse_duration, parse_size, show_duration, show_size};
 
 /// A value with its place in the file.
 pub(super) struct Value<'v> {
@@ -298,101 +302,4 @@ impl<'v> Value<'v> {
         });
         Some(entries.collect())
     }
-}
-
-/// A value as faults show it: shortened, and never what may be a secret.
-pub(super) fn describe(value: &DeValue<'_>, kind: Kind) -> String {
-    match value {
-        DeValue::String(_) if kind == Kind::Secret => "a string (not shown)".to_owned(),
-        DeValue::String(text) => {
-            let shown = without_userinfo(text);
-            match shown.chars().count() {
-                0..=80 => format!("{shown:?}"),
-                _ => format!("{:?}…", shown.chars().take(80).collect::<String>()),
-            }
-        }
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(items) => match items.len() {
-            0 => "an empty list".to_owned(),
-            1 => "a list of one".to_owned(),
-            many => format!("a list of {many}"),
-        },
-        DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-/// A URL's user and password are left out: they may be real.
-fn without_userinfo(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://…{}", &rest[at..]),
-        None => text.to_owned(),
-    }
-}
-
-const DURATION_UNITS: &[(&str, u64)] = &[("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-
-fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    let (digits, unit) = split_unit(text).ok_or("write a whole number and a unit: \"90s\"")?;
-    let (_, seconds) = DURATION_UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or("the units are s, m, h and d, right behind the number")?;
-    let number: u64 = digits.parse().map_err(|_| "the number is too large")?;
-    number
-        .checked_mul(*seconds)
-        .map(Duration::from_secs)
-        .ok_or("the number is too large")
-}
-
-/// A duration as the file says it.
-pub(super) fn show_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let fits = |size: &u64| seconds > 0 && seconds.is_multiple_of(*size);
-    DURATION_UNITS
-        .iter()
-        .find(|(_, size)| fits(size))
-        .map_or("0s".to_owned(), |(unit, size)| {
-            format!("{}{unit}", seconds / size)
-        })
-}
-
-const SIZE_UNITS: &[(&str, u64)] = &[
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
-
-fn parse_size(text: &str) -> Result<u64, &'static str> {
-    let (digits, unit) = split_unit(text).ok_or("write a whole number and a unit: \"32 KiB\"")?;
-    let (_, bytes) = SIZE_UNITS
-        .iter()
-        .find(|(name, _)| *name == unit.trim_start())
-        .ok_or("the units are B, KiB, MiB and GiB")?;
-    let number: u64 = digits.parse().map_err(|_| "the number is too large")?;
-    number.checked_mul(*bytes).ok_or("the number is too large")
-}
-
-fn show_size(size: u64) -> String {
-    SIZE_UNITS
-        .iter()
-        .find(|(_, unit)| size >= *unit && size.is_multiple_of(*unit))
-        .map_or("0 B".to_owned(), |(name, unit)| {
-            format!("{} {name}", size / unit)
-        })
-}
-
-/// Digits and what follows them; `None` without digits.
-fn split_unit(text: &str) -> Option<(&str, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    (end > 0).then(|| text.split_at(end))
 }

@@ -6,23 +6,6 @@ use crate::config;
 /// Longest folded name that is compared whole.
 const LONGEST: usize = 128;
 
-/// Names that say who somebody is or what is asked, and are never believed from outside.
-const ALWAYS: &[&str] = &[
-    "X-Forwarded-User",
-    "X-Forwarded-Email",
-    "X-Forwarded-Groups",
-    "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token",
-    "Remote-User",
-    "X-Remote-User",
-    "X-WfGen-*",
-    "X-iisnode-*",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-HTTP-Method-Override",
-    "Proxy",
-];
-
 /// Forwarding headers: written anew by us, from the configuration.
 const FORWARDING: &[&str] = &[
     "Forwarded",
@@ -40,7 +23,17 @@ const FORWARDING: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
     folded: Vec<u8>,
-    prefix: bool,
+    reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// This name alone.
+    Name,
+    /// `X-WfGen-*`: whole words after the prefix.
+    Words,
+    /// `X-Wf*`: anything after the prefix.
+    Prefix,
 }
 
 /// Names and prefixes of header fields.
@@ -79,7 +72,7 @@ impl StripList {
                 .chain(identity.headers.iter().map(|(name, _)| name.as_str()))
         };
         let extra = identity.strip.iter().map(String::as_str);
-        let all = ALWAYS
+        let all = config::STRIP_LIST
             .iter()
             .copied()
             .chain(FORWARDING.iter().copied())
@@ -121,9 +114,14 @@ pub(super) fn same(pattern: &str, name: &str) -> bool {
 fn covered(patterns: &[Pattern], name: &str) -> bool {
     let mut buffer = [0; LONGEST];
     let folded = fold(name, &mut buffer);
-    patterns.iter().any(|pattern| match pattern.prefix {
-        true => folded.starts_with(&pattern.folded),
-        false => folded == pattern.folded,
+    patterns.iter().any(|pattern| {
+        folded
+            .strip_prefix(&*pattern.folded)
+            .is_some_and(|rest| match pattern.reach {
+                Reach::Name => rest.is_empty(),
+                Reach::Words => rest.is_empty() || rest[0] == b'_',
+                Reach::Prefix => true,
+            })
     })
 }
 
@@ -131,10 +129,14 @@ impl Pattern {
     fn new(name: &str) -> Self {
         let mut buffer = [0; LONGEST];
         let folded = fold(name, &mut buffer).to_vec();
-        Self {
-            folded,
-            prefix: name.ends_with('*'),
-        }
+        let reach = match name.strip_suffix('*') {
+            None => Reach::Name,
+            Some(prefix) if prefix.ends_with(|last: char| !last.is_ascii_alphanumeric()) => {
+                Reach::Words
+            }
+            Some(_) => Reach::Prefix,
+        };
+        Self { folded, reach }
     }
 }
 

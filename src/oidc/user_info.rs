@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::signature::claim_set;
 use super::wording::{cleaned, kind};
 use super::{ClaimSet, Discovered, PROTOCOL_CLAIMS, RelyingParty, TokenFault};
-use crate::config::{self, Config, Source, UserInfo};
+use crate::config::{self, Config, UserInfo};
 use crate::environment::UnixSeconds;
 
 /// Whether UserInfo is to be asked after an ID token with these claims.
@@ -38,18 +38,8 @@ pub(super) fn join(id_token: &mut ClaimSet, user_info: ClaimSet) {
 
 /// Names of the claims that decide something after a sign-in at `provider`.
 pub(super) fn claims_in_use(config: &Config, provider: &config::Provider) -> BTreeSet<String> {
-    let mapped = config
-        .directories
-        .iter()
-        .flat_map(|directory| &directory.mapping)
-        .filter_map(|(_, rule)| match &rule.source {
-            Source::Claims(names) => Some(names),
-            Source::Value(_) => None,
-        })
-        .flatten()
-        .filter(|name| **name != config.session.username_claim)
-        .cloned();
-    let mut names: BTreeSet<String> = mapped.collect();
+    let mut names = config.claims_in_use();
+    names.remove(&config.session.username_claim);
     names.insert(provider.username_claim.clone());
     if provider.username_claim == "email" && !provider.trust_email {
         names.insert("email_verified".to_owned());

@@ -24,10 +24,6 @@ use crate::config;
 use crate::proxy::Proxy;
 use crate::upstream::Body;
 
-/// What is said to a client whose header section does not arrive (RFC 9110 15.5.9).
-const TIMED_OUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
-
 /// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -58,9 +54,9 @@ pub(super) async fn serve(
         return;
     }
     let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
-    let (noted, closing) = (arrivals.clone(), phase.clone());
+    let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Rc::clone(&proxy));
     let service = service_fn(move |request| {
-        let (proxy, in_flight, closing) = (Rc::clone(&proxy), noted.request(), closing.clone());
+        let (proxy, in_flight, closing) = (Rc::clone(&answering), noted.request(), closing.clone());
         async move {
             let mut response = proxy.answer(request, peer).await;
             if *closing.borrow() != Phase::Serving {
@@ -98,9 +94,34 @@ pub(super) async fn serve(
     if late == Late::Header
         && let Some(parts) = connection.into_parts()
     {
-        let told = parts.io.into_inner().write_all(TIMED_OUT).await;
-        tracing::debug!(client = %peer, told = told.is_ok(), "a header section did not arrive in time");
+        // Whoever went away need not be told.
+        let _ = parts
+            .io
+            .into_inner()
+            .write_all(&written(&proxy.timed_out(peer)))
+            .await;
     }
+}
+
+/// A response as HTTP/1.1 writes it (RFC 9112 2.1), the last of its connection.
+fn written(response: &Response<Bytes>) -> Vec<u8> {
+    let status = response.status();
+    let mut text = format!(
+        "HTTP/1.1 {} {}\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default()
+    );
+    for (name, value) in response.headers() {
+        text.push_str(&format!(
+            "{name}: {}\r\n",
+            value.to_str().unwrap_or_default()
+        ));
+    }
+    text.push_str(&format!(
+        "connection: close\r\ncontent-length: {}\r\n\r\n",
+        response.body().len()
+    ));
+    [text.as_bytes(), response.body()].concat()
 }
 
 /// A response's body, whose request is in flight until it has gone.

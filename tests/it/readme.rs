@@ -1,6 +1,9 @@
 //! The README says what the program does: its smallest configuration loads, and its tables are whole.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use vestibule::telemetry::metrics::Metrics;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -43,7 +46,7 @@ fn the_smallest_configuration_loads() {
     let toml = block(&readme, "## The smallest real proxy.toml", "toml");
     let (_folder, path) = installed(toml);
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's proxy.toml has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's proxy.toml has faults: {faults}"));
     assert_eq!(
         config.server.endpoint_url("callback"),
         "https://workflow.example.com/wfgen/auth/callback"
@@ -59,7 +62,7 @@ fn the_mapping_examples_load() {
     let name = "name = \"family_name\"";
     let (_folder, path) = installed(&format!("{head}{mapping}\n{name}\n"));
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults}"));
     let mapping = &config.directories[0].mapping;
     assert_eq!(mapping.len(), 6, "{mapping:?}");
 }
@@ -72,7 +75,7 @@ fn the_terminator_example_loads() {
     let toml = smallest.replacen("[server]", server, 1);
     let (_folder, path) = installed(&toml);
     let config = vestibule::config::load(&path)
-        .unwrap_or_else(|faults| panic!("the README's [server] has faults: {faults:?}"));
+        .unwrap_or_else(|faults| panic!("the README's [server] has faults: {faults}"));
     assert_eq!(config.server.trusted_proxies.len(), 1);
 }
 
@@ -95,6 +98,33 @@ fn every_problem_is_in_the_table() {
             "{slug} is not in the README"
         );
     }
+}
+
+/// Every metric has its row, and every row its metric.
+#[test]
+fn every_metric_is_in_the_table() {
+    let readme = read("README.md");
+    let documented: BTreeSet<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `vestibule_"))
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter_map(|name| name.split('{').next())
+        .map(str::to_owned)
+        .collect();
+    let metrics = Metrics::new(1);
+    metrics.login("okta", "created");
+    metrics.provisioning("SELF_PROVISIONING", "created");
+    metrics.provider_up("okta", true);
+    let text = metrics.text();
+    let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let exposed: BTreeSet<_> = exposed
+        .filter_map(|line| match line.split_once(' ')? {
+            (name, "counter") => Some(format!("{name}_total")),
+            (name, _) => Some(name.to_owned()),
+        })
+        .collect();
+    assert_eq!(documented, exposed);
 }
 
 /// A link within the repository leads somewhere.

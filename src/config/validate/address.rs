@@ -198,8 +198,8 @@ pub(super) fn ambiguity(path: &str) -> Option<&'static str> {
     if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return Some("only visible ASCII is allowed; percent-encode the rest");
     }
-    if path.contains(['?', '#', '\\', ';', '"', '<', '>', '^', '`', '{', '|', '}']) {
-        return Some("leave out queries, fragments, \\ and characters that URLs do not have");
+    if path.contains(|c| r##"?#\;:"<>^`{|}"##.contains(c)) {
+        return Some(r#"leave out queries, fragments and any of \ ; : " < > ^ ` { | }"#);
     }
     if path.contains("//") {
         return Some("leave out empty segments (//)");

@@ -6,7 +6,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use super::secret;
 use crate::config::file::Section;
-use crate::config::value::{Value, show_duration};
+use crate::config::unit::show_duration;
+use crate::config::value::Value;
 use crate::config::{Lifetime, PublicUrl, Secret, Server, Session, SessionAlgorithm, SessionKey};
 
 /// Claims of the session token that have a meaning of their own.

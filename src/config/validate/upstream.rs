@@ -8,8 +8,9 @@ use http::HeaderName;
 
 use super::address;
 use super::server::first_repeated;
-use crate::config::file::{Section, nearest};
+use crate::config::file::Section;
 use crate::config::headers::{StripPattern, header_skeleton};
+use crate::config::slip::nearest;
 use crate::config::value::Value;
 use crate::config::{Identity, Server, Upstream, UpstreamHost, UpstreamServer, UserField};
 

@@ -21,4 +21,5 @@ mod relying_party;
 mod routes;
 mod session;
 mod sign_in;
+mod store;
 mod support;

@@ -6,6 +6,7 @@
 
 mod command_line;
 mod cookies;
+mod demo;
 mod identity;
 mod provisioning;
 mod ranks;

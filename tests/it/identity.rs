@@ -285,7 +285,6 @@ fn values_that_are_not_plain_are_percent_encoded() {
             "{ \"X-First-Name\" = \"first_name\", \"X-Nothing\" = \"phone\" }",
         )
         .maps("phone", "\"phone_number\"")
-        .maps("phone", "\"phone_number\"")
         .at(provider)
         .start();
     let user = new_person("plain");

@@ -166,6 +166,7 @@ fn a_token_that_is_not_ours_is_no_session() {
         ),
         ("no username", without(USERNAME)),
         ("username no text", with(USERNAME, json!(["a"]))),
+        ("not yet", with("nbf", json!(now() + 3600))),
         ("alg none", none("none")),
         ("alg None", none("None")),
         ("no alg", none("")),
@@ -248,15 +249,54 @@ fn a_sign_in_that_began_before_a_restart_ends_after_it() {
 }
 
 #[test]
-fn the_lifetime_may_be_fixed() {
+fn a_session_lasts_as_long_as_the_id_token_or_as_configured() {
     let application = Application::start();
+    let provider = Provider::shared();
+    // However long the provider's token lives, max_lifetime (a day) ends it.
+    for (setting, id_token, expected) in [
+        ("id-token", 7_200, 7_200),
+        ("10h", 7_200, 36_000),
+        ("id-token", 172_800, 86_400),
+    ] {
+        let proxy = Setup::new(&application)
+            .with("[session]", "lifetime", &format!("{setting:?}"))
+            .at(provider)
+            .start();
+        provider.id_token_lifetime(&proxy.client, id_token);
+        let browser = proxy.signed_in(&new_person("lasting"));
+        let claims = payload(&browser.cookie("wfgen_token"));
+        let lasting = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+        assert!(
+            (lasting - expected).abs() <= 2,
+            "{setting}, {id_token}: {lasting}"
+        );
+    }
+}
+
+#[test]
+fn keys_rotate_without_logging_anybody_out() {
+    let application = Application::start();
+    let old = "an old session key of the tests, 32 bytes and more";
+    let keys = "[{ id = \"1\", secret = { file = \"session_key\" } }, { id = \"0\", secret = { env = \"OLD_KEY\" } }]";
     let proxy = Setup::new(&application)
-        .with("[session]", "lifetime", "\"10h\"")
+        .with("[session]", "keys", keys)
+        .environment("OLD_KEY", old)
         .at(Provider::shared())
         .start();
-    let claims = payload(&proxy.signed_in(&new_person("fixed")).cookie("wfgen_token"));
-    let lasting = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
-    assert_eq!(lasting, 36_000);
+    let claims = payload(
+        &proxy
+            .signed_in(&new_person("rotated"))
+            .cookie("wfgen_token"),
+    );
+    assert_eq!(status_with(&proxy, &signed(&claims, SESSION_KEY)), 200);
+    let under = |kid: &str, key: &str| {
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(kid.to_owned());
+        encode(&header, &claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
+    };
+    assert_eq!(status_with(&proxy, &under("0", old)), 200);
+    assert_eq!(status_with(&proxy, &under("1", old)), 401);
+    assert_eq!(status_with(&proxy, &under("2", SESSION_KEY)), 401);
 }
 
 #[test]

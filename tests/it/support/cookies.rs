@@ -6,10 +6,6 @@ use url::{Host, Url};
 
 /// A cookie as the user agent keeps it.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a cookie's attributes are switches"
-)]
 pub(crate) struct Cookie {
     pub(crate) name: String,
     pub(crate) value: String,

@@ -48,6 +48,9 @@ pub(crate) fn named<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a 
         .collect()
 }
 
+/// A start line and the fields below it.
+pub(crate) type Head = (String, Vec<(String, String)>);
+
 /// One connection.
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
@@ -98,7 +101,7 @@ impl Wire {
     }
 
     /// Start line and fields of the next message; `None` at a clean end.
-    pub(crate) fn head(&mut self) -> io::Result<Option<(String, Vec<(String, String)>)>> {
+    pub(crate) fn head(&mut self) -> io::Result<Option<Head>> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;

@@ -144,7 +144,7 @@ impl World {
             issuer: "",
             subject: "",
         };
-        let mapping = self.provisioning.rules.mapping();
+        let mapping = &self.provisioning.rules.mapping;
         let claims = claims(username);
         let explanation = mapping.explain(claims.as_object().unwrap());
         let question = self.provisioning.rules.question(&person, &explanation);

@@ -204,7 +204,7 @@ fn a_renamed_person_is_one_person_everywhere() {
                 json!(name)
             );
             let session = browser.fetch(&proxy.url("/auth/session")).json();
-            assert_eq!(session["user"]["username"], json!(name), "{session}");
+            assert_eq!(session["username"], json!(name), "{session}");
         } else {
             assert!(application.received().is_empty());
         }

@@ -20,8 +20,8 @@ fn session_says_who_one_is() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.header("cache-control").unwrap().contains("no-store"));
     let who = answer.json();
-    assert_eq!(who["user"]["username"], json!(user));
-    assert_eq!(who["user"]["name"], json!("Family"));
+    assert_eq!(who["username"], json!(user));
+    assert_eq!(who["name"], json!("Family"));
     assert!(who["expires_at"].is_string(), "{who}");
     assert!(!answer.text().contains(&browser.cookie("wfgen_token")));
     for mode in [Mode::Fetch, Mode::Navigation] {

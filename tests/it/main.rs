@@ -8,6 +8,7 @@ mod bad_input;
 mod chromium;
 mod command_line;
 mod cookies;
+mod demo;
 mod endpoints;
 mod forwarding;
 mod identity;

@@ -3,6 +3,9 @@
 
 mod decision;
 mod entry;
+mod fields;
+mod naming;
+mod verdict;
 
 use crate::config::{self, UserField};
 use crate::environment::{SystemRandom, UnixSeconds, random_text};
@@ -11,7 +14,8 @@ use crate::oidc::{ClaimSet, Claims};
 use crate::store::{self, Facts, Store, User};
 use crate::telemetry::RequestId;
 
-use decision::{Decided, Rules};
+use decision::Rules;
+use verdict::Decided;
 
 /// Decides and writes.
 pub struct Provisioning {
@@ -163,7 +167,7 @@ impl Provisioning {
         request: RequestId,
         now: UnixSeconds,
     ) -> Result<Account, Error> {
-        let explanation = self.rules.mapping().explain(session_claims);
+        let explanation = self.rules.mapping.explain(session_claims);
         let question = self.rules.question(&person, &explanation);
         let new_id = random_text::<16>(&SystemRandom);
         let decide = |facts: &Facts| {
@@ -186,7 +190,7 @@ impl Provisioning {
             Ok(user) => Ok(Account { user, outcome }),
             Err((reason, field)) => Err(Error::Refused(Refusal {
                 outcome,
-                directory: self.rules.directory().to_owned(),
+                directory: self.rules.directory.name.clone(),
                 reason,
                 field,
             })),
@@ -209,7 +213,7 @@ impl Provisioning {
             issuer,
             subject,
         };
-        let explanation = self.rules.mapping().explain(session_claims);
+        let explanation = self.rules.mapping.explain(session_claims);
         let question = self.rules.question(&person, &explanation);
         let facts = self.store.facts(&question).await?;
         Ok(self.rules.decision(&person, explanation, &facts))
@@ -229,7 +233,7 @@ pub fn explain_unknown(
         issuer: "",
         subject: "",
     };
-    let explanation = rules.mapping().explain(session_claims);
+    let explanation = rules.mapping.explain(session_claims);
     rules.decision(&person, explanation, &Facts::default())
 }
 

@@ -6,6 +6,7 @@
 //! ([`Store::transact`]), so another database can run it again where its transaction lost a race.
 
 mod audit;
+mod change;
 mod fault;
 mod sessions;
 mod skeleton;
@@ -20,9 +21,10 @@ use crate::config::{UserField, UserStatus};
 use crate::environment::UnixSeconds;
 
 pub use audit::{AuditEntry, AuditRow, FieldChange};
+pub use change::Change;
 pub use fault::Error;
 pub use skeleton::{Skeleton, forbidden_character};
-pub use users::{Change, Cursor, Facts, Question};
+pub use users::{Cursor, Facts, Question};
 
 /// The store's one handle; clones share the pool.
 #[derive(Clone)]

@@ -73,7 +73,7 @@ fn is_email_address(text: &str) -> bool {
     let local_character = |c: char| c.is_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c);
     let label = |label: &str| {
         (1..=63).contains(&label.chars().count())
-            && label.chars().all(|c| is_label_character(c))
+            && label.chars().all(is_label_character)
             && !label.starts_with('-')
             && !label.ends_with('-')
     };

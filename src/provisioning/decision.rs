@@ -2,95 +2,20 @@
 //! mapping makes of the claims, and what the store knows become one [`Decided`]. `provision` and
 //! `explain` both call it, so they cannot disagree.
 
-use crate::config::{self, Adopt, Rename, UserField, UserStatus};
+use crate::config::{self, Adopt, UserField};
 use crate::environment::UnixSeconds;
-use crate::mapping::{Explanation, MappedField, Mapping, Settled, settle};
+use crate::mapping::{Explanation, Mapping};
 use crate::store::{Facts, Question, Skeleton, User};
 
+use super::naming::username;
+use super::verdict::{Decided, No, Yes, with_status};
 use super::{Decision, Outcome, Person};
 
 /// A directory's rules, compiled.
 pub(super) struct Rules {
-    directory: config::Directory,
-    mapping: Mapping,
-    reserved: Vec<Skeleton>,
-}
-
-/// What becomes of a sign-in.
-#[derive(Debug, Clone)]
-pub(super) struct Decided {
-    pub(super) outcome: Outcome,
-    /// The directory that decided.
-    pub(super) directory: String,
-    /// One sentence without claim values.
-    pub(super) reason: String,
-    /// The user field or claim at fault, for the person's page.
-    pub(super) field: Option<String>,
-    /// The username that was asked for, if it is one.
-    pub(super) username: Option<String>,
-    /// The user as stored before, if the sign-in is about a known one.
-    pub(super) before: Option<User>,
-    /// The user it ends with: as stored now, or as they are to be stored where `write` says so.
-    pub(super) user: Option<User>,
-    /// Whether `user` is to be stored.
-    pub(super) write: bool,
-    /// Refused for the number of users.
-    pub(super) over_max_users: bool,
-}
-
-/// Why a sign-in goes no further.
-struct No {
-    outcome: Outcome,
-    reason: String,
-    field: Option<String>,
-    over_max_users: bool,
-}
-
-/// A user to go on with.
-struct Yes {
-    outcome: Outcome,
-    reason: String,
-    user: User,
-}
-
-impl No {
-    fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self {
-            outcome,
-            reason: reason.into(),
-            field: None,
-            over_max_users: false,
-        }
-    }
-
-    fn refused(reason: impl Into<String>) -> Self {
-        Self::new(Outcome::Refused, reason)
-    }
-
-    fn field(self, field: UserField) -> Self {
-        Self {
-            field: Some(field.name().to_owned()),
-            ..self
-        }
-    }
-}
-
-impl Decided {
-    /// The user who may come in, or reason and field of the refusal.
-    pub(super) fn lets_in(self) -> Result<User, (String, Option<String>)> {
-        let refused = self.is_refusal();
-        match self.user {
-            Some(user) if !refused => Ok(user),
-            _ => Err((self.reason, self.field)),
-        }
-    }
-
-    fn is_refusal(&self) -> bool {
-        matches!(
-            self.outcome,
-            Outcome::Conflict | Outcome::Inactive | Outcome::Refused
-        )
-    }
+    pub(super) directory: config::Directory,
+    pub(super) mapping: Mapping,
+    pub(super) reserved: Vec<Skeleton>,
 }
 
 impl Rules {
@@ -106,14 +31,6 @@ impl Rules {
                 .collect(),
             directory,
         }
-    }
-
-    pub(super) fn directory(&self) -> &str {
-        &self.directory.name
-    }
-
-    pub(super) fn mapping(&self) -> &Mapping {
-        &self.mapping
     }
 
     /// What the store has to be asked for this person.
@@ -231,27 +148,6 @@ impl Rules {
         }
     }
 
-    fn is_reserved(&self, username: &str) -> bool {
-        self.reserved.contains(&Skeleton::of(username))
-    }
-
-    fn wanted_username<'a>(&self, explanation: &'a Explanation) -> Result<&'a str, No> {
-        let value = explanation.field(UserField::Username).map(|it| &it.value);
-        match value {
-            Some(Ok(Some(username))) => Ok(username),
-            Some(Err(fault)) => Err(No::refused(fault.clone()).field(UserField::Username)),
-            _ => Err(self.missing(UserField::Username)),
-        }
-    }
-
-    fn missing(&self, field: UserField) -> No {
-        let expected = match self.mapping.sources(field) {
-            Some(claims) => format!("expected a value in {claims}"),
-            None => "expected a value".to_owned(),
-        };
-        No::refused(format!("{}: {expected}, found none", field.name())).field(field)
-    }
-
     /// The identity is known.
     fn known(&self, user: &User, explanation: &Explanation, facts: &Facts) -> Result<Yes, No> {
         if !self.directory.update {
@@ -279,50 +175,6 @@ impl Rules {
             reason: reason.to_owned(),
             user: after,
         })
-    }
-
-    /// Applies the rename rules to `after`; why the old name stays, if it does. Another spelling of one
-    /// skeleton is no other name: it is followed or left, and nothing is said of it.
-    fn rename(
-        &self,
-        user: &User,
-        after: &mut User,
-        facts: &Facts,
-    ) -> Result<Option<&'static str>, No> {
-        let same = Skeleton::of(after.username()) == Skeleton::of(user.username());
-        let kept = match self.directory.rename {
-            Rename::Follow if same => return Ok(None),
-            Rename::Follow => self.taken(after.username(), user, facts),
-            Rename::Keep | Rename::Deny if same => None,
-            Rename::Keep => Some("the username changed, and rename is keep"),
-            Rename::Deny => {
-                return Err(No::refused(
-                    "the identity is known under another username, and rename is deny",
-                )
-                .field(UserField::Username));
-            }
-        };
-        if kept.is_some() || same {
-            let former = user.username().to_owned();
-            after.fields.insert(UserField::Username, former);
-        }
-        Ok(kept)
-    }
-
-    fn taken(&self, username: &str, user: &User, facts: &Facts) -> Option<&'static str> {
-        if self.is_reserved(username) {
-            return Some("the new username is on the list of reserved_usernames");
-        }
-        if facts.by_username.is_some() {
-            return Some("the new username belongs to another user");
-        }
-        match &facts.given_up_by {
-            // Whoever gave a name up may take it back.
-            Some(former) if *former != user.id => {
-                Some("the new username was given up by another user and is not released")
-            }
-            _ => None,
-        }
     }
 
     /// The username is known, the identity is not.
@@ -405,95 +257,4 @@ impl Rules {
             user: self.synchronised(&empty, explanation, true)?,
         })
     }
-
-    /// The user with every field settled by its policies. A claim that is not looked at is at no fault.
-    fn synchronised(
-        &self,
-        user: &User,
-        explanation: &Explanation,
-        creating: bool,
-    ) -> Result<User, No> {
-        let mut after = user.clone();
-        for mapped in &explanation.fields {
-            self.settled(mapped, &mut after, creating)?;
-        }
-        for required in [UserField::Username, UserField::Name] {
-            if after.field(required).is_none() {
-                return Err(self.missing(required));
-            }
-        }
-        Ok(after)
-    }
-
-    fn settled(&self, mapped: &MappedField, after: &mut User, creating: bool) -> Result<(), No> {
-        let field = mapped.field;
-        let filled = after.field(field).is_some();
-        let present = !matches!(mapped.value, Ok(None));
-        match (
-            settle(mapped.sync, mapped.missing, creating, filled, present),
-            &mapped.value,
-        ) {
-            (Settled::Write, Err(fault)) => return Err(No::refused(fault.clone()).field(field)),
-            (Settled::Write, Ok(Some(value))) => {
-                after.fields.insert(field, value.clone());
-            }
-            (Settled::Clear, _) => {
-                after.fields.remove(&field);
-            }
-            (Settled::Deny, _) => return Err(self.missing(field)),
-            (Settled::Keep, _) | (Settled::Write, Ok(None)) => {}
-        }
-        Ok(())
-    }
-}
-
-/// The status has the last word, whatever the outcome. Somebody who was created inactive is stored, or
-/// there would be nobody to activate; of a known inactive user nothing is written.
-fn with_status(base: Decided, yes: Yes, now: UnixSeconds) -> Decided {
-    let Yes {
-        outcome,
-        reason,
-        mut user,
-    } = yes;
-    let inactive = |reason: &str, user: Option<User>, write: bool| Decided {
-        outcome: Outcome::Inactive,
-        reason: reason.to_owned(),
-        user,
-        write,
-        ..base.clone()
-    };
-    match (user.status, outcome) {
-        (UserStatus::Inactive, Outcome::Created) => inactive(
-            "the user was created inactive and waits for activation",
-            Some(user),
-            true,
-        ),
-        (UserStatus::Inactive, _) => inactive(
-            "the user is inactive and waits for activation",
-            base.before.clone(),
-            false,
-        ),
-        (UserStatus::Active, _) => {
-            let write = base.before.as_ref() != Some(&user);
-            if write {
-                user.updated_at = now;
-            }
-            Decided {
-                outcome,
-                reason,
-                user: Some(user),
-                write,
-                ..base
-            }
-        }
-    }
-}
-
-fn username(explanation: &Explanation) -> Option<&str> {
-    explanation
-        .field(UserField::Username)?
-        .value
-        .as_ref()
-        .ok()?
-        .as_deref()
 }

@@ -7,7 +7,7 @@ use crate::environment::UnixSeconds;
 use crate::store::{AuditRow, Change, FieldChange, User};
 use crate::telemetry::RequestId;
 
-use super::decision::Decided;
+use super::verdict::Decided;
 use super::{Outcome, Person};
 
 /// Everything that `decided` writes; empty for `unchanged`.

@@ -144,7 +144,7 @@ impl World {
             issuer: "",
             subject: "",
         };
-        let mapping = self.provisioning.rules.mapping();
+        let mapping = &self.provisioning.rules.mapping;
         let claims = claims(username);
         let explanation = mapping.explain(claims.as_object().unwrap());
         let question = self.provisioning.rules.question(&person, &explanation);
@@ -223,6 +223,22 @@ async fn creates_then_leaves_unchanged_then_updates() {
     );
     assert_eq!(audit[1].user.as_deref(), Some(created.id.as_str()));
     assert_eq!(audit[1].request, "0000000000000007");
+}
+
+/// Most sign-ins: they wait for no writer.
+#[tokio::test]
+async fn an_unchanged_user_is_read_and_never_written() {
+    use sqlx::Connection as _;
+    let world = World::new().await;
+    world.comes_in("1", claims("alice")).await;
+    let file = world.folder.path().join("store.db");
+    let mut other = sqlx::SqliteConnection::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .unwrap();
+    let lock = sqlx::query("begin immediate");
+    lock.execute(&mut other).await.unwrap();
+    let (outcome, _) = world.comes_in("1", claims("alice")).await;
+    assert_eq!(outcome, Outcome::Unchanged);
 }
 
 /// Two subjects that share e-mail and username, however it is spelled, never share a user.

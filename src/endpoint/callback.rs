@@ -12,6 +12,9 @@ use crate::rejection::{Kind, Rejection};
 use crate::session::OpenError;
 use crate::store::OpenSessionError;
 
+/// A storm of tabs ends when the last of them has its first answer; what goes on after that is none.
+const MOST_RESTARTS: u8 = 4;
+
 /// Why a sign-in ended without a session, and the label of its metric.
 type Unfinished = Rejection;
 
@@ -153,12 +156,12 @@ impl Endpoints {
             ResponseFault::OtherBinding {
                 provider,
                 return_to,
-                restarted: false,
-            } => {
+                restarts,
+            } if *restarts < MOST_RESTARTS => {
                 let start = Start {
                     return_to,
                     select_account: false,
-                    restarted: true,
+                    restarts: restarts + 1,
                 };
                 match self.parties.by_name(provider) {
                     Some(party) => return self.begin(asked, party, &start),

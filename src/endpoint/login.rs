@@ -16,8 +16,8 @@ pub(super) struct Start<'a> {
     pub(super) return_to: &'a str,
     /// The person wants another account.
     pub(super) select_account: bool,
-    /// This sign-in takes up one that another answer's cookie had overtaken.
-    pub(super) restarted: bool,
+    /// How often it was started again because another answer's cookie had overtaken it.
+    pub(super) restarts: u8,
 }
 
 impl Endpoints {
@@ -40,7 +40,7 @@ impl Endpoints {
         let start = Start {
             return_to: &return_to,
             select_account,
-            restarted: false,
+            restarts: 0,
         };
         let picked = match asked.parameter("provider") {
             Some(name) => self.parties.by_name(&name),
@@ -63,7 +63,7 @@ impl Endpoints {
         let start = Start {
             return_to: &return_to,
             select_account: false,
-            restarted: false,
+            restarts: 0,
         };
         let mut parties = self.parties.iter();
         match (parties.next(), parties.next()) {
@@ -140,7 +140,7 @@ impl Endpoints {
             return_to: start.return_to,
             select_account: start.select_account,
             binding: &binding,
-            restarted: start.restarted,
+            restarts: start.restarts,
         };
         match party.authorization_url(&request, &self.sealer, &*self.random, now) {
             Ok(url) => {

@@ -24,12 +24,12 @@ impl Endpoints {
             fields.extend(set);
         }
         fields.insert("username".into(), json!(session.username()));
-        let expires_at = session.expires_at();
-        let body = json!({
-            "user": fields,
-            "expires_at": rfc3339(expires_at),
-            "expires_in": (expires_at - self.clock.now()).max(0),
-        });
+        fields.insert("expires_at".into(), json!(rfc3339(session.expires_at())));
+        fields.insert(
+            "expires_in".into(),
+            json!((session.expires_at() - self.clock.now()).max(0)),
+        );
+        let body = Value::Object(fields);
         let mut response = json_response(&body);
         no_store(&mut response);
         response

@@ -44,15 +44,15 @@ pub enum ResponseFault {
     ForeignState,
     /// The state is ours, but bound to another value of the sign-in cookie: another browser's, or
     /// overwritten by a tab that was opened at the same moment. Nothing but the address is used: the
-    /// sign-in starts again, once.
+    /// sign-in starts again, a few times.
     #[error("the state was sealed for another sign-in cookie")]
     OtherBinding {
         /// Its name in the configuration.
         provider: String,
         /// Where the person was going.
         return_to: String,
-        /// Whether the sign-in had been started again for this reason before.
-        restarted: bool,
+        /// How often the sign-in had been started again for this reason.
+        restarts: u8,
     },
     /// Genuine, but over ten minutes old: go to the address, which starts again.
     #[error("the authorization response is late")]
@@ -107,7 +107,7 @@ impl AuthorizationResponse {
             return Err(ResponseFault::OtherBinding {
                 provider: state.provider,
                 return_to: state.return_to,
-                restarted: state.restarted,
+                restarts: state.restarts,
             });
         }
         let age = now.saturating_sub(state.started_at);

@@ -27,8 +27,8 @@ pub struct AuthorizationRequest<'a> {
     pub select_account: bool,
     /// Value of the browser's sign-in cookie; the state is sealed to it.
     pub binding: &'a str,
-    /// This sign-in takes up one whose cookie had been overwritten.
-    pub restarted: bool,
+    /// How often this sign-in was started again because its cookie had been overwritten.
+    pub restarts: u8,
 }
 
 impl RelyingParty {
@@ -92,7 +92,7 @@ impl RelyingParty {
             return_to: return_to.to_owned(),
             started_at: now,
             binding: request.binding.to_owned(),
-            restarted: request.restarted,
+            restarts: request.restarts,
         };
         random.fill(&mut state.nonce);
         random.fill(&mut state.pkce_verifier);

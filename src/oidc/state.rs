@@ -27,8 +27,8 @@ pub(super) struct SignInState {
     /// The browser's sign-in cookie. Inside rather than the seal's context: tabs that are opened at
     /// once overwrite each other's cookie, and their states must still say where they were going.
     pub(super) binding: String,
-    /// This sign-in took up one whose cookie had been overwritten: once is enough.
-    pub(super) restarted: bool,
+    /// How often this sign-in was started again because its cookie had been overwritten.
+    pub(super) restarts: u8,
 }
 
 impl SignInState {
@@ -50,7 +50,7 @@ impl SignInState {
         text.extend(self.started_at.to_be_bytes());
         text.extend(self.nonce);
         text.extend(self.pkce_verifier);
-        text.push(u8::from(self.restarted));
+        text.push(self.restarts);
         for part in [&self.provider, &self.binding] {
             text.extend((part.len() as u16).to_be_bytes());
             text.extend(part.as_bytes());
@@ -64,15 +64,13 @@ impl SignInState {
         let (started_at, rest) = rest.split_first_chunk()?;
         let (nonce, rest) = rest.split_first_chunk()?;
         let (pkce_verifier, rest) = rest.split_first_chunk()?;
-        let (&[restarted @ (0 | 1)], rest) = rest.split_first_chunk()? else {
-            return None;
-        };
+        let (&[restarts], rest) = rest.split_first_chunk()?;
         let (provider, rest) = part(rest)?;
         let (binding, return_to) = part(rest)?;
         (version == VERSION).then_some(Self {
             provider,
             binding,
-            restarted: restarted == 1,
+            restarts,
             nonce: *nonce,
             pkce_verifier: *pkce_verifier,
             return_to: String::from_utf8(return_to.to_vec()).ok()?,
@@ -107,9 +105,9 @@ mod tests {
             return_to in "/\\PC{0,300}",
             started_at: i64,
             binding in "[a-zA-Z0-9_-]{0,43}",
-            restarted: bool,
+            restarts: u8,
         ) {
-            let state = SignInState { provider, nonce, pkce_verifier, return_to, started_at, binding, restarted };
+            let state = SignInState { provider, nonce, pkce_verifier, return_to, started_at, binding, restarts };
             prop_assert_eq!(SignInState::decoded(&state.encoded()), Some(state));
         }
 

@@ -16,7 +16,7 @@ pub enum Clarity {
         /// Decoded.
         cleaned: String,
     },
-    /// IIS may read another path: `;`, `:`, `(S(…))` segments, segments ending in a dot or space.
+    /// IIS may read another path: `;`, `::` (a stream of NTFS), `(S(…))` segments, segments ending in a dot or space.
     Lenient {
         /// The path that it may read.
         cleaned: String,
@@ -52,7 +52,8 @@ pub fn clarity(path: &str) -> Result<Clarity, Ambiguous> {
             b'/' if before == b'/' => return Err(Ambiguous("an empty segment")),
             b'/' => special |= matches!(before, b'.' | b' '),
             b'.' => special |= before == b'/',
-            b'%' | b';' | b':' | b'(' => special = true,
+            b'%' | b';' | b'(' => special = true,
+            b':' => special |= before == b':',
             _ => {}
         }
         before = byte;
@@ -91,7 +92,12 @@ fn judged(bytes: &[u8]) -> Result<Clarity, Ambiguous> {
 }
 
 fn without_parameters(segment: &str) -> &str {
-    segment[..segment.find([';', ':']).unwrap_or(segment.len())].trim_end_matches(' ')
+    let end = segment
+        .find(';')
+        .into_iter()
+        .chain(segment.find("::"))
+        .min();
+    segment[..end.unwrap_or(segment.len())].trim_end_matches(' ')
 }
 
 /// A segment without what IIS and ASP.NET may take out of it before they look at it.

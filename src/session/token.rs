@@ -91,7 +91,10 @@ impl TokenKeys {
             .claims;
         let issued_by_us = claims.get("iss")?.as_str()? == self.issuer
             && claims.get("aud")?.as_str()? == self.audience;
-        (issued_by_us && now < claims.get("exp")?.as_i64()?).then_some(claims)
+        let begun = claims
+            .get("nbf")
+            .is_none_or(|nbf| nbf.as_i64().is_some_and(|nbf| nbf <= now));
+        (issued_by_us && begun && now < claims.get("exp")?.as_i64()?).then_some(claims)
     }
 
     /// The public halves of asymmetric keys.

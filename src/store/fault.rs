@@ -125,3 +125,23 @@ fn explained_code(code: i32) -> Option<(&'static str, &'static str)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).await.unwrap();
+        let run = |statement: &'static str| sqlx::query(statement).execute(&store.0.pools.writer);
+        run("pragma max_page_count = 1").await.unwrap();
+        let fill = "insert into given_up_usernames select hex(randomblob(9)), hex(randomblob(9999)), null, 0 from sqlite_schema";
+        let error = store.fault(run(fill).await.unwrap_err());
+        assert!(error.to_string().ends_with("is on a full disk"), "{error}");
+        assert!(error.hint().is_some());
+        run("pragma max_page_count = 1000000").await.unwrap();
+        run(fill).await.unwrap();
+        store.ping().await.unwrap();
+    }
+}

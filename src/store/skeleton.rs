@@ -115,7 +115,11 @@ mod tests {
 
     #[test]
     fn every_character_has_a_skeleton_that_stays() {
-        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+        let categories = CodePointMapData::<GeneralCategory>::new();
+        let empty = [GeneralCategory::Unassigned, GeneralCategory::PrivateUse];
+        let assigned = |c: &char| !empty.contains(&categories.get(*c));
+        let all = (0..=u32::from(char::MAX)).filter_map(char::from_u32);
+        for c in all.filter(assigned) {
             let once = coarser(&coarser(&coarser(&coarser(&format!("a{c}")))));
             assert_eq!(coarser(&once), once, "U+{:04X}", u32::from(c));
         }
@@ -176,8 +180,9 @@ mod tests {
 
         #[test]
         fn ignores_outer_and_repeated_spaces(one in "[a-z]{1,9}", other in "[a-z]{1,9}", run in "[ \u{a0}\u{3000}]{1,5}") {
-            let (wide, narrow) = (format!("{run}{one}{run}{other}{run}"), format!("{one} {other}"));
-            prop_assert!(same(&wide, &narrow));
+            let spaced = format!("{run}{one}{run}{other}{run}");
+            let plain = format!("{one} {other}");
+            prop_assert!(same(&spaced, &plain));
         }
     }
 }

@@ -111,6 +111,9 @@ fn create(file: &Path) -> Result<(), sqlx::Error> {
 /// middle leaves the tables as they were.
 async fn migrate(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    MIGRATIONS.run(&mut *transaction).await?;
+    // What `run` calls; `run` on a connection makes a future that cannot be spawned.
+    MIGRATIONS
+        .run_direct(None, &mut *transaction, false)
+        .await?;
     transaction.commit().await
 }

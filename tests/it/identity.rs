@@ -284,6 +284,8 @@ fn values_that_are_not_plain_are_percent_encoded() {
             "headers",
             "{ \"X-First-Name\" = \"first_name\", \"X-Nothing\" = \"phone\" }",
         )
+        .maps("phone", "\"phone_number\"")
+        .maps("phone", "\"phone_number\"")
         .at(provider)
         .start();
     let user = new_person("plain");

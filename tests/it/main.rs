@@ -4,15 +4,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
+mod chromium;
 mod command_line;
 mod cookies;
 mod demo;
+mod endpoints;
+mod forwarding;
 mod identity;
+mod logout;
+mod operation;
 mod provisioning;
 mod ranks;
 mod readme;
 mod reference;
 mod relying_party;
+mod routes;
 mod session;
 mod sign_in;
+mod store;
 mod support;

@@ -253,15 +253,10 @@ fn refusals_let_nobody_in_and_write_no_user() {
     let application = Application::start();
     let provider = Provider::shared();
     type Change = fn(Setup) -> Setup;
-    let cases: [(&str, Change, Value); 8] = [
+    let cases: [(&str, Change, Value); 7] = [
         (
             "create is off",
             |it| it.with("[[directories]]", "create", "false"),
-            json!({}),
-        ),
-        (
-            "over max_users",
-            |it| it.with("[[directories]]", "max_users", "0"),
             json!({}),
         ),
         ("no required field", |it| it, json!({"family_name": ""})),
@@ -309,6 +304,20 @@ fn refusals_let_nobody_in_and_write_no_user() {
         assert!(proxy.users().is_empty(), "{what}");
     }
     assert!(application.received().is_empty());
+}
+
+#[test]
+fn nobody_is_created_over_max_users() {
+    let application = Application::start();
+    let proxy = Setup::new(&application)
+        .with("[[directories]]", "max_users", "1")
+        .at(Provider::shared())
+        .start();
+    let first = new_person("within");
+    proxy.signed_in(&first);
+    assert_eq!(signs_in(&proxy, &new_person("over")), 403);
+    assert_eq!(signs_in(&proxy, &first), 200, "who is known comes in");
+    assert_eq!(proxy.users().len(), 1);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Journey {
         let request = AuthorizationRequest {
             return_to,
             select_account,
-            restarted: false,
+            restarts: 0,
             binding: BINDING,
         };
         self.party()

@@ -221,21 +221,40 @@ fn lesson_12_second_tab() {
         &user,
         &proxy.url("/auth/callback"),
     );
-    std::thread::scope(|scope| {
-        for (url, form) in urls.iter().zip(&forms).skip(1) {
-            let (browser, user) = (browser.clone(), user.as_str());
-            scope.spawn(move || {
-                let page = browser.fill_in(form, &[("login", user), ("password", "any")]);
-                assert_eq!(page.url.as_str(), url, "{:#?}", page.addresses());
-                assert_eq!(page.answer.status, 200, "{}", page.answer.text());
-            });
-        }
-    });
+    for (url, form) in urls.iter().zip(&forms).skip(1) {
+        let page = browser.fill_in(form, &[("login", &user), ("password", "any")]);
+        assert_eq!(page.url.as_str(), url, "{:#?}", page.addresses());
+        assert_eq!(page.answer.status, 200, "{}", page.answer.text());
+    }
     let token = browser.cookie("wfgen_token");
     let page = browser.navigate(&late);
     assert_eq!(page.url.as_str(), urls[0]);
     assert_eq!(page.answer.status, 200);
     assert_eq!(browser.cookie("wfgen_token"), token, "one session stays");
+    assert_eq!(proxy.users().len(), 1);
+}
+
+/// The same with a session at the provider: all tabs walk through at once, each under a sign-in
+/// cookie that another tab's answer may overwrite.
+#[test]
+fn tabs_restored_at_once_all_land() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("restored"));
+    for round in 0..3 {
+        browser.lose_cookie("wfgen_token");
+        browser.lose_cookie("wfgen_token_sign_in");
+        std::thread::scope(|scope| {
+            for tab in 0..20 {
+                let (url, browser) = (proxy.url(&format!("/{round}/tab/{tab}")), browser.clone());
+                scope.spawn(move || {
+                    let page = browser.navigate(&url);
+                    assert_eq!(page.url.as_str(), url, "{:#?}", page.addresses());
+                    assert_eq!(page.answer.status, 200, "{}", page.answer.text());
+                });
+            }
+        });
+    }
     assert_eq!(proxy.users().len(), 1);
 }
 

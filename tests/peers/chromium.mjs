@@ -44,9 +44,11 @@ const COMMANDS = {
   },
   go: async ({ tab, url }) => { await tabs[tab].goto(url); },
   sign_in: async ({ tab, user }) => {
+    // A tab in the background draws a frame a second, and what waits for a frame waits for that.
+    await tabs[tab].bringToFront();
     await tabs[tab].fill('input[name=login]', user);
     await tabs[tab].fill('input[name=password]', 'any');
-    await tabs[tab].click('button[type=submit]');
+    await tabs[tab].press('input[name=password]', 'Enter');
   },
   arrive: async ({ tab, at }) => { await tabs[tab].waitForURL((url) => url.href.startsWith(at)); },
   press: async ({ tab, what, popup, frame }) => {

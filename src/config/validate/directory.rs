@@ -42,7 +42,7 @@ pub(super) fn directory(
     });
     let max_users = section.get("max_users", |value| match value.as_text() {
         Some("unlimited") => Some(None),
-        _ => value.number(1..=1 << 40, Some("unlimited")).map(Some),
+        _ => value.number(0..=1 << 40, Some("unlimited")).map(Some),
     });
     let mapping = section.section("mapping", mapping);
     connector?;

@@ -34,7 +34,7 @@ async fn lesson_15_a_provider_that_is_down_at_start_heals_without_a_restart() {
     let request = AuthorizationRequest {
         return_to: "/wfgen",
         select_account: false,
-        restarted: false,
+        restarts: 0,
         binding: BINDING,
     };
     let url = party.authorization_url(&request, &journey.sealer, &SystemRandom, now());

@@ -56,7 +56,7 @@ async fn each_provider_has_its_callback_and_the_first_two() {
         let request = AuthorizationRequest {
             return_to: "/wfgen",
             select_account: false,
-            restarted: false,
+            restarts: 0,
             binding: BINDING,
         };
         let url = party
@@ -188,7 +188,7 @@ async fn checks_come_in_their_order() {
     let other_binding = ResponseFault::OtherBinding {
         provider: "lying".to_owned(),
         return_to: "/wfgen/form?id=1".to_owned(),
-        restarted: false,
+        restarts: 0,
     };
     assert_eq!(receive(&query, Some("another browser")), other_binding);
     assert_eq!(
@@ -319,7 +319,7 @@ async fn any_return_address_survives_the_round_trip() {
             let request = AuthorizationRequest {
                 return_to: &return_to,
                 select_account: false,
-                restarted: false,
+                restarts: 0,
                 binding: &binding,
             };
             let url =

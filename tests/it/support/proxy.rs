@@ -1,7 +1,8 @@
 //! The real binary, `vestibule run`, with a proxy.toml of its own in a folder of its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -196,7 +197,15 @@ impl Setup {
         self = self.with("[server]", "public_url", &format!("{public_url:?}"));
         let client = self.client.clone().expect("the test names a provider");
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        let write = |name: &str, text: &str| {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(folder.path().join(name))?;
+            file.write_all(text.as_bytes())
+        };
         write("session_key", SESSION_KEY).unwrap();
         write("client_secret", &client.secret).unwrap();
         write("proxy.toml", &self.text()).unwrap();

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::support::browser::{Browser, Page};
+use crate::support::chromium::Chromium;
 use crate::support::{PATIENCE, wait_for};
 
 /// The text field, as a browser reads it.
@@ -185,6 +186,30 @@ fn the_demo_runs_until_it_is_stopped_and_starts_again() {
     );
     assert_eq!(department(), "Navigation");
     assert_eq!(again.stop(), Some(0));
+}
+
+#[test]
+fn the_demo_works_in_a_real_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(folder.path());
+    let url = demo.told("Open");
+    let mut chromium = Chromium::start();
+    let tab = chromium.open(&format!("{url}requests/42"));
+    chromium.press(tab, "button[value=sign-in]");
+    chromium.arrive(tab, &format!("{url}requests/42"));
+    let sight = chromium.look(tab);
+    assert!(sight.text.contains("Hello, ada.lovelace@example.com"));
+    chromium.press(tab, "main form button");
+    chromium.arrive(tab, &format!("{url}requests/new"));
+    let sight = chromium.look(tab);
+    assert!(
+        sight.text.contains("message=A+purchase+request"),
+        "{}",
+        sight.text
+    );
+    chromium.press(tab, "a[href$=logout]");
+    chromium.arrive(tab, &format!("{url}auth/logout/return"));
+    assert_eq!(demo.stop(), Some(0));
 }
 
 #[test]

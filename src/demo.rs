@@ -15,7 +15,7 @@ mod user_agent;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +108,7 @@ impl Error {
             Error::Busy { .. } => Some("use that one, or stop it with Ctrl-C first"),
             Error::File { .. } => Some("start the demo in a folder that you may write to"),
             Error::Configuration(_) => Some("this is a fault of the program: please report it"),
+            Error::Store(fault) => fault.hint(),
             _ => None,
         }
     }
@@ -151,7 +152,11 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let folder = Folder::open(Path::new(FOLDER))?;
-    let demo = Demo::start(&folder, PREFERRED, Verbosity::Requests).await?;
+    let mut stop = pin!(stop);
+    let demo = tokio::select! {
+        demo = Demo::start(&folder, PREFERRED, Verbosity::Requests) => demo?,
+        () = &mut stop => return Ok(()),
+    };
     let greeting = greeting(&demo, &users_list(&demo.written.proxy_toml));
     out.write_all(greeting.as_bytes())
         .and_then(|()| out.flush())

@@ -20,7 +20,7 @@ const STYLE: &str = include_str!("page.css");
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
         STANDARD.encode(hash)
     )
 });
@@ -85,7 +85,7 @@ fn parts(maker: Maker) -> Markup {
                 li aria-current=[here.then_some("true")] {
                     strong { (name) }
                     @if here { span.here { "made this page" } }
-                    span { (what) }
+                    span.what { (what) }
                 }
             }
         }

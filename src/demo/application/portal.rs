@@ -26,14 +26,14 @@ pub(super) fn page_of(
         @if arrival.method != Method::GET && arrival.method != Method::HEAD { (sent(arrival)) }
         h2 { "Your record in the directory" }
         (record(known))
+        h2 { "Things to try" }
+        (ideas(installation))
         h2 { "The session token’s claims" }
         (token(arrival.token.as_ref(), installation))
         h2 { "The request as it arrived" }
         (headers(arrival))
         h2 { "Send a form" }
         (form(installation))
-        h2 { "Things to try" }
-        (ideas(installation))
     };
     let title = format!("Hello, {username}");
     page(StatusCode::OK, Maker::Application, &title, &body)
@@ -113,14 +113,20 @@ fn in_words(value: &Value) -> String {
 }
 
 fn headers(arrival: &Arrival) -> Markup {
-    let rows = arrival.headers.iter();
+    // What the proxy has its hand in comes first.
+    let is_ours = |name: &str| {
+        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "via" | "cookie")
+    };
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        arrival.headers.iter().partition(|(name, _)| is_ours(name));
+    let rows = ours.into_iter().chain(theirs);
     html! {
         pre {
             (arrival.method) " " (arrival.path)
             @if let Some(query) = &arrival.query { "?" (query) }
         }
         (table(
-            "Every header, cookies cut short.",
+            "Every header, the proxy’s first, cookies cut short.",
             ["Header", "Value"],
             rows.map(|(name, value)| (name.as_str(), value.as_str())),
         ))
@@ -152,7 +158,7 @@ fn ideas(installation: &Installation) -> Markup {
         ul {
             li { "Sign out, sign in again under the same name with another department: the directory follows." }
             li { "Leave " code { "family_name" } " out of the claims of a new person: the directory requires it, and nobody is created." }
-            li { "Give a second name the e-mail address that is another’s user name in " code { "preferred_username" } ": that is a conflict, never a take-over." }
+            li { "Let the form suggest the claims of somebody new, then write this name into " code { "preferred_username" } ": a conflict, never a take-over." }
             li { "Open " a href={ (base) "/requests/42?view=all" } { (base) "/requests/42?view=all" } " signed out: you come back to just that address." }
             li { "Open " code { (base.to_uppercase()) "/" } ": the proxy knows one spelling of the path and sends you to it." }
             li { "Send a header " code { (installation.user_header) } " of your own, with curl and your cookie: it does not arrive." }

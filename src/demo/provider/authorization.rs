@@ -10,7 +10,7 @@ use crate::environment::random_text;
 
 use super::Shared;
 use super::grant::{Grant, Person};
-use super::login::{LoginForm, initial_user_name};
+use super::login::{FIRST_USER_NAME, LoginForm};
 use crate::demo::listener::{self, Answer, Parameters, Request};
 use crate::demo::page::{Maker, page};
 
@@ -64,10 +64,15 @@ impl Shared {
                 "login_required",
                 "nobody is signed in at the provider",
             ),
-            None => {
-                let hint = authorization.login_hint.as_deref();
-                LoginForm::prefilled(initial_user_name(hint)).page(&authorization)
-            }
+            None => self.login_form(&authorization).page(&authorization),
+        }
+    }
+
+    fn login_form(&self, request: &AuthorizationRequest) -> LoginForm {
+        match (&request.login_hint, self.grants().last()) {
+            (Some(hint), _) => LoginForm::suggested(hint),
+            (None, Some(person)) => LoginForm::again(person),
+            (None, None) => LoginForm::suggested(FIRST_USER_NAME),
         }
     }
 

@@ -16,6 +16,8 @@ const SESSION_LIFETIME: UnixSeconds = 12 * 3600;
 /// Somebody who signed in here.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
+    /// As typed into the login form.
+    pub(super) user_name: String,
     /// The claims to send, `sub` among them.
     pub(super) claims: Map<String, Value>,
     /// When they signed in: `auth_time`.
@@ -45,6 +47,7 @@ pub(super) struct Grants {
     codes: HashMap<String, (UnixSeconds, Code)>,
     access_tokens: HashMap<String, (UnixSeconds, Person)>,
     sessions: HashMap<String, (UnixSeconds, Person)>,
+    last: Option<Person>,
 }
 
 impl Grants {
@@ -89,6 +92,7 @@ impl Grants {
 
     /// Remembers an own session.
     pub(super) fn begin_session(&mut self, id: String, person: Person, now: UnixSeconds) {
+        self.last = Some(person.clone());
         self.sessions.insert(id, (now + SESSION_LIFETIME, person));
     }
 
@@ -96,6 +100,11 @@ impl Grants {
     pub(super) fn session(&self, id: &str, now: UnixSeconds) -> Option<&Person> {
         let (over, person) = self.sessions.get(id)?;
         (now < *over).then_some(person)
+    }
+
+    /// Who signed in last: the login form starts with them, since a demo has one visitor.
+    pub(super) fn last(&self) -> Option<&Person> {
+        self.last.as_ref()
     }
 
     /// Ends an own session.
@@ -117,6 +126,7 @@ mod tests {
     fn grant() -> Grant {
         Grant {
             person: Person {
+                user_name: String::new(),
                 claims: Map::new(),
                 signed_in_at: 0,
             },

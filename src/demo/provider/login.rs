@@ -26,9 +26,7 @@ pub(super) struct LoginForm {
 }
 
 /// The user name that the form starts with.
-pub(super) fn initial_user_name(login_hint: Option<&str>) -> &str {
-    login_hint.unwrap_or("ada.lovelace@example.com")
-}
+pub(super) const FIRST_USER_NAME: &str = "ada.lovelace@example.com";
 
 /// The claims that are suggested for a user name, in the order in which they are shown.
 pub(super) fn suggested_claims(user_name: &str) -> Vec<(&'static str, Value)> {
@@ -155,17 +153,14 @@ impl Shared {
         if action == "refuse" {
             return self.refuse(&authorization, "access_denied", "the person said no");
         }
+        if let ("fill", Some(name)) = (action, form.get("user_name")) {
+            return LoginForm::suggested(name.trim()).page(&authorization);
+        }
         match LoginForm::read(&form) {
             Err(form) => form.page(&authorization),
-            Ok((user_name, claims)) if action == "fill" => LoginForm {
-                claims: as_text(&in_order(&claims)),
-                suggested_for: user_name.clone(),
-                user_name,
-                wrong: None,
-            }
-            .page(&authorization),
-            Ok((_, claims)) => {
+            Ok((user_name, claims)) => {
                 let person = Person {
+                    user_name,
                     claims,
                     signed_in_at: self.clock.now(),
                 };
@@ -180,12 +175,22 @@ impl LoginForm {
     pub(super) const FIELDS: &'static [&'static str] =
         &["user_name", "claims", "suggested_for", "action"];
 
-    /// The form as it is first shown.
-    pub(super) fn prefilled(user_name: &str) -> Self {
+    /// The form with the claims that are suggested for a user name.
+    pub(super) fn suggested(user_name: &str) -> Self {
         Self {
             user_name: user_name.to_owned(),
             claims: as_text(&suggested_claims(user_name)),
             suggested_for: user_name.to_owned(),
+            wrong: None,
+        }
+    }
+
+    /// The form with the claims that somebody sent before.
+    pub(super) fn again(person: &Person) -> Self {
+        Self {
+            user_name: person.user_name.clone(),
+            claims: as_text(&in_order(&person.claims)),
+            suggested_for: person.user_name.clone(),
             wrong: None,
         }
     }
@@ -249,7 +254,7 @@ impl LoginForm {
                 }
                 div.actions {
                     button.button type="submit" name="action" value="sign-in" { "Sign in" }
-                    button.button.plain type="submit" name="action" value="fill" { "Fill in for this name" }
+                    button.button.plain type="submit" name="action" value="fill" { "Suggest claims for this name" }
                     button.button.plain type="submit" name="action" value="refuse" formnovalidate { "Do not sign in" }
                 }
             }

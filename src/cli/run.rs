@@ -62,7 +62,9 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
         server::StartFault::Listen { .. } => {
             "is another process listening there, or is the port below 1024"
         }
-        server::StartFault::Store(_) => "can this user write the file of store.url and its folder",
+        server::StartFault::Store(error) => error
+            .hint()
+            .unwrap_or("can this user write the file of store.url and its folder"),
         server::StartFault::Key(_) => "vestibule keys generate makes fitting keys",
         server::StartFault::Provider(_) | server::StartFault::Worker(_) => {
             "vestibule check --online tells more"

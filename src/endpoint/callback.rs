@@ -9,7 +9,7 @@ use super::{Asked, Endpoints, redirect};
 use crate::oidc::{AuthorizationResponse, ResponseFault, TokenFault, session_claims};
 use crate::provisioning::{self, Outcome};
 use crate::rejection::{Kind, Rejection};
-use crate::session::OpenError;
+use crate::session::{OpenError, SignIn};
 use crate::store::OpenSessionError;
 
 /// A storm of tabs ends when the last of them has its first answer; what goes on after that is none.
@@ -85,17 +85,15 @@ impl Endpoints {
         };
         self.metrics
             .provisioning(&account.user().directory, account.outcome().as_str());
+        let sign_in = SignIn {
+            account: &account,
+            tokens: &tokens,
+            session_claims: claims,
+            response,
+        };
         let opened = self
             .sessions
-            .open(
-                &account,
-                &tokens,
-                claims,
-                response,
-                &self.sealer,
-                &*self.random,
-                now,
-            )
+            .open(sign_in, &self.sealer, &*self.random, now)
             .await
             .map_err(|error| self.not_opened(error))?;
         if !opened.left_out.is_empty() {

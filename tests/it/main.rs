@@ -12,6 +12,7 @@ mod demo;
 mod endpoints;
 mod forwarding;
 mod identity;
+mod journey;
 mod logout;
 mod operation;
 mod provisioning;

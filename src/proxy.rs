@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -114,7 +114,11 @@ impl Proxy {
     /// The life of a request.
     async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
         if let Err(rejection) = well_formed(&stripped) {
-            return self.reject(rejection, &stripped, id, AccessLabel::None, None);
+            let mut answer = self.reject(rejection, &stripped, id, AccessLabel::None, None);
+            // Where one message ends is in doubt, so nothing that follows is read as another.
+            let close = HeaderValue::from_static("close");
+            answer.response.headers_mut().insert(CONNECTION, close);
+            return answer;
         }
         let routes = &self.endpoints.routes;
         let destination = match routes.find(stripped.method(), stripped.uri().path()) {

@@ -1,0 +1,19 @@
+//! The sections of the file as validated values, one file a section.
+
+mod directory;
+mod field;
+mod provider;
+mod route;
+mod server;
+mod session;
+mod upstream;
+
+use super::Secret;
+
+pub use directory::*;
+pub use field::UserField;
+pub use provider::*;
+pub use route::*;
+pub use server::*;
+pub use session::*;
+pub use upstream::*;

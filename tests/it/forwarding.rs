@@ -534,3 +534,21 @@ fn head_has_no_body_and_keeps_the_connection() {
     wire.send(head(&proxy, "GET", "/open/x", "")).unwrap();
     assert_eq!(wire.answer("GET").unwrap().json()["method"], json!("GET"));
 }
+
+/// A browser that is still sending when it is refused must get to read why.
+#[test]
+fn an_early_refusal_reaches_a_client_that_is_still_sending() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for round in 0..5 {
+        let lines = "Content-Type: application/octet-stream\r\nContent-Length: 3000000\r\n";
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        wire.send(head(&proxy, "POST", "/upload", lines)).unwrap();
+        for _ in 0..30 {
+            std::thread::sleep(Duration::from_millis(2));
+            wire.send(vec![b'x'; 100_000])
+                .unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        assert_eq!(wire.answer("POST").unwrap().status, 401);
+    }
+}

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
@@ -116,7 +117,7 @@ impl Application {
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             RequestBody::new(
                 body,
                 self.body_size,
@@ -124,6 +125,11 @@ impl Application {
                 Arc::clone(&self.identity),
             )
         });
+        if request.body().size_hint().exact().is_none() {
+            // Without this the client takes it that GET and HEAD have no body, and drops it.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         let started = Instant::now();
         let (mut response, connection) = self.send(request, &progress).await?;
         self.metrics.upstream(started.elapsed());

@@ -552,3 +552,15 @@ fn an_early_refusal_reaches_a_client_that_is_still_sending() {
         assert_eq!(wire.answer("POST").unwrap().status, 401);
     }
 }
+
+#[test]
+fn a_body_in_chunks_passes_with_every_method() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for method in ["GET", "POST", "DELETE", "OPTIONS"] {
+        let lines = "Connection: close\r\nTransfer-Encoding: chunked\r\n";
+        let bytes = head(&proxy, method, "/open/x", lines) + "4\r\nbody\r\n0\r\n\r\n";
+        assert_eq!(exchange(proxy.address, bytes).status, 200, "{method}");
+        assert_eq!(application.last().body, b"body", "{method}");
+    }
+}

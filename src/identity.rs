@@ -380,9 +380,11 @@ fn without_connection_fields(method: &Method, headers: &mut HeaderMap) -> Option
             );
         }
     }
-    let protocol = headers
-        .remove(UPGRADE)
-        .filter(|_| upgrades && *method == Method::GET);
+    // What runs on an upgraded connection is not stripped: another HTTP there would carry any identity.
+    let protocol = headers.remove(UPGRADE).filter(|protocol| {
+        let web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        web_socket && upgrades && *method == Method::GET
+    });
     let trailers = headers
         .get(TE)
         .is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));

@@ -564,3 +564,20 @@ fn a_body_in_chunks_passes_with_every_method() {
         assert_eq!(application.last().body, b"body", "{method}");
     }
 }
+
+/// An upgraded connection carries what we cannot strip: another version of HTTP on it would carry
+/// requests with identities of their own making.
+#[test]
+fn a_connection_is_not_upgraded_to_another_http() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for protocol in ["h2c", "H2C, websocket", "HTTP/2.0", "TLS/1.0"] {
+        let lines = format!(
+            "Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABk\r\n"
+        );
+        assert_eq!(proxy.get_target("/wfgen/open/x", &lines).status, 200);
+        let request = application.last();
+        assert_eq!(request.only("upgrade"), None, "{protocol}");
+        assert_eq!(request.only("connection"), None, "{protocol}");
+    }
+}

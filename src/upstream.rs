@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
+use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -135,7 +135,16 @@ impl Application {
         self.metrics.upstream(started.elapsed());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client.ok_or_else(|| self.broken("it switched protocols unasked"))?;
-            upgrade::join(client, &mut response, session, Arc::clone(&self.clock));
+            let protocol = response.headers_mut().remove(UPGRADE);
+            self.headers
+                .to_browser(response.headers_mut(), &self.metrics);
+            upgrade::join(
+                client,
+                &mut response,
+                protocol,
+                session,
+                Arc::clone(&self.clock),
+            );
             return Ok(response.map(|_| Body::empty()));
         }
         self.headers

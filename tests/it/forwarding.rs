@@ -581,3 +581,24 @@ fn a_connection_is_not_upgraded_to_another_http() {
         assert_eq!(request.only("connection"), None, "{protocol}");
     }
 }
+
+#[test]
+fn an_upgrade_sets_no_cookie_of_ours() {
+    let application = Application::start();
+    let proxy = open(&application);
+    application.answer_early("/wfgen/open/ws", |_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Keep-Alive: timeout=5\r\nSet-Cookie: wfgen_token=forged; Path=/\r\nSet-Cookie: own=1\r\n\r\n",
+        )?;
+        Ok(false)
+    });
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    wire.send(head(&proxy, "GET", "/open/ws", lines)).unwrap();
+    let answer = wire.answer_head().unwrap();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.all("set-cookie"), ["own=1"]);
+    assert_eq!(answer.header("keep-alive"), None);
+}

@@ -30,7 +30,7 @@ use pool::Pool;
 /// sent again is kept until it is answered.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Why there is no response. The application's fault, but for the last.
+/// Why there is no response. The application's fault, but for those of the body.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// No connection could be made. 502.
@@ -60,7 +60,13 @@ pub enum Fault {
     /// The body was larger than `server.limits.body_size`. 413.
     #[error("the request's body is larger than server.limits.body_size")]
     BodyTooLarge,
-    /// The client stopped in the middle of its body. Nobody is left to answer.
+    /// The rest of the body did not come within `upstream.response_timeout`. 408.
+    #[error("the request's body stopped arriving for {waited:?}")]
+    BodySlow {
+        /// The time that was waited.
+        waited: Duration,
+    },
+    /// The client went away in the middle of its body. Nobody is left to answer.
     #[error("the request's body broke off")]
     BodyBroken,
 }
@@ -206,6 +212,10 @@ impl Application {
                 Ok(answer) => return Ok(answer),
                 Err(_) => match progress.last_moved().filter(|moved| *moved > since) {
                     Some(moved) => since = moved,
+                    None if progress.waiting() => {
+                        let waited = self.response_timeout;
+                        return Err(Fault::BodySlow { waited });
+                    }
                     None => {
                         let server = self.pool.server().to_owned();
                         return Err(Fault::Slow {

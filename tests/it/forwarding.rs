@@ -602,3 +602,17 @@ fn an_upgrade_sets_no_cookie_of_ours() {
     assert_eq!(answer.all("set-cookie"), ["own=1"]);
     assert_eq!(answer.header("keep-alive"), None);
 }
+
+/// Who stops in the middle of a body is told so; the application is not blamed.
+#[test]
+fn a_body_that_stops_arriving_is_408() {
+    let application = Application::start();
+    let proxy = adjusted(&application, |setup| {
+        setup.with("[upstream]", "response_timeout", "\"1s\"")
+    });
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = "Content-Length: 10\r\n";
+    wire.send(head(&proxy, "POST", "/open/x", lines) + "half")
+        .unwrap();
+    assert_eq!(wire.answer("POST").unwrap().status, 408);
+}

@@ -175,10 +175,11 @@ impl Identity {
         let odd_framing = odd_framing(&parts.headers);
         let upgrade = without_connection_fields(&parts.method, &mut parts.headers);
         let trusted = self.trusted.iter().any(|network| network.contains(&peer));
-        let told = |name: &HeaderName| parts.headers.get(name).filter(|_| trusted);
-        let forwarded_host = told(&X_FORWARDED_HOST).cloned();
-        let client = told(&X_FORWARDED_FOR)
-            .and_then(|list| self.client_in(list))
+        let forwarded_host = parts.headers.get(X_FORWARDED_HOST);
+        let forwarded_host = forwarded_host.filter(|_| trusted).cloned();
+        let client = trusted
+            .then(|| self.client_in(&parts.headers))
+            .flatten()
             .unwrap_or(peer);
         let mut set_aside = Vec::new();
         let doomed: Vec<_> = parts
@@ -214,12 +215,12 @@ impl Identity {
         }
     }
 
-    /// The client in X-Forwarded-For: the last address that is not a trusted proxy's.
-    fn client_in(&self, list: &HeaderValue) -> Option<IpAddr> {
-        let addresses = list
-            .to_str()
-            .ok()?
-            .rsplit(',')
+    /// The client in X-Forwarded-For: the last address that is not a trusted proxy's. Some proxies add
+    /// a line of their own below the client's, so all lines are one list (RFC 9110 5.3).
+    fn client_in(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        let addresses = lines
+            .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
             .map_while(|address| address.trim().parse::<IpAddr>().ok());
         let mut last = None;
         for address in addresses {
@@ -380,9 +381,11 @@ fn without_connection_fields(method: &Method, headers: &mut HeaderMap) -> Option
             );
         }
     }
-    let protocol = headers
-        .remove(UPGRADE)
-        .filter(|_| upgrades && *method == Method::GET);
+    // What runs on an upgraded connection is not stripped: another HTTP there would carry any identity.
+    let protocol = headers.remove(UPGRADE).filter(|protocol| {
+        let web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        web_socket && upgrades && *method == Method::GET
+    });
     let trailers = headers
         .get(TE)
         .is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));

@@ -296,6 +296,7 @@ impl Proxy {
                 Fault::Unreachable { .. } | Fault::Broken { .. } => Kind::ApplicationUnreachable,
                 Fault::Slow { .. } => Kind::ApplicationSlow,
                 Fault::BodyTooLarge => Kind::BodyTooLarge,
+                Fault::BodySlow { .. } => Kind::RequestTimeout,
                 Fault::BodyBroken => Kind::BadRequest,
             };
             let path = route

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ use pool::Pool;
 /// sent again is kept until it is answered.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Why there is no response. The application's fault, but for the last.
+/// Why there is no response. The application's fault, but for those of the body.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// No connection could be made. 502.
@@ -59,7 +60,13 @@ pub enum Fault {
     /// The body was larger than `server.limits.body_size`. 413.
     #[error("the request's body is larger than server.limits.body_size")]
     BodyTooLarge,
-    /// The client stopped in the middle of its body. Nobody is left to answer.
+    /// The rest of the body did not come within `upstream.response_timeout`. 408.
+    #[error("the request's body stopped arriving for {waited:?}")]
+    BodySlow {
+        /// The time that was waited.
+        waited: Duration,
+    },
+    /// The client went away in the middle of its body. Nobody is left to answer.
     #[error("the request's body broke off")]
     BodyBroken,
 }
@@ -116,7 +123,7 @@ impl Application {
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             RequestBody::new(
                 body,
                 self.body_size,
@@ -124,12 +131,26 @@ impl Application {
                 Arc::clone(&self.identity),
             )
         });
+        if request.body().size_hint().exact().is_none() {
+            // Without this the client takes it that GET and HEAD have no body, and drops it.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         let started = Instant::now();
         let (mut response, connection) = self.send(request, &progress).await?;
         self.metrics.upstream(started.elapsed());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client.ok_or_else(|| self.broken("it switched protocols unasked"))?;
-            upgrade::join(client, &mut response, session, Arc::clone(&self.clock));
+            let protocol = response.headers_mut().remove(UPGRADE);
+            self.headers
+                .to_browser(response.headers_mut(), &self.metrics);
+            upgrade::join(
+                client,
+                &mut response,
+                protocol,
+                session,
+                Arc::clone(&self.clock),
+            );
             return Ok(response.map(|_| Body::empty()));
         }
         self.headers
@@ -191,6 +212,10 @@ impl Application {
                 Ok(answer) => return Ok(answer),
                 Err(_) => match progress.last_moved().filter(|moved| *moved > since) {
                     Some(moved) => since = moved,
+                    None if progress.waiting() => {
+                        let waited = self.response_timeout;
+                        return Err(Fault::BodySlow { waited });
+                    }
                     None => {
                         let server = self.pool.server().to_owned();
                         return Err(Fault::Slow {

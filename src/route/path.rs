@@ -114,13 +114,12 @@ fn bare(segment: &str) -> String {
 
 /// Where a `(S(…))`, with any letter for S, stands in a segment.
 fn cookieless_id(segment: &str) -> Option<(usize, usize)> {
-    let bytes = segment.as_bytes();
-    (0..bytes.len().saturating_sub(2)).find_map(|at| {
-        let opens =
-            bytes[at] == b'(' && bytes[at + 1].is_ascii_alphabetic() && bytes[at + 2] == b'(';
-        let end = segment.get(at..).filter(|_| opens)?.find("))")?;
-        Some((at, at + end + 2))
-    })
+    let opens =
+        |three: &[u8]| three[0] == b'(' && three[1].is_ascii_alphabetic() && three[2] == b'(';
+    let at = segment.as_bytes().windows(3).position(opens)?;
+    // Where the first has no end, no later one has: looking on would take time by the square.
+    let end = segment.get(at..)?.find("))")?;
+    Some((at, at + end + 2))
 }
 
 fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Ambiguous> {

@@ -120,6 +120,22 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
 }
 
 #[test]
+fn the_longest_path_is_judged_in_an_instant() {
+    for repeated in [
+        "(S(", "(S()", "(S())", "%28S(a", ";::", "a. /", "%25", "%c3%a9",
+    ] {
+        let path = format!("/{}", repeated.repeat(60_000 / repeated.len()));
+        let started = std::time::Instant::now();
+        let _ = clarity(&path);
+        let took = started.elapsed();
+        assert!(
+            took < std::time::Duration::from_millis(500),
+            "{repeated}: {took:?}"
+        );
+    }
+}
+
+#[test]
 fn the_base_path_has_one_spelling() {
     let routes = routes("/wfgen", &[("/robots.txt", Access::Open)]);
     for (path, expected) in [

@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -23,6 +23,11 @@ use super::deadline::{Arrivals, InFlight, Late, Timed};
 use crate::config;
 use crate::proxy::Proxy;
 use crate::upstream::Body;
+
+/// How long a client may be silent while its connection closes.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long a connection may take to close.
+const LONGEST_CLOSE: Duration = Duration::from_secs(30);
 
 /// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -81,26 +86,43 @@ pub(super) async fn serve(
                 if let Err(error) = ended && error.is_parse() {
                     tracing::debug!(client = %peer, %error, "malformed request");
                 }
-                return;
+                break None;
             }
-            late = arrivals.late() => break late,
+            late = arrivals.late() => break Some(late),
             _ = phase.wait_for(|phase| *phase == Phase::Ending), if !ending => {
                 ending = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };
-    // An idle connection is closed without a word; whoever sends half a header is told.
-    if late == Late::Header
-        && let Some(parts) = connection.into_parts()
-    {
-        // Whoever went away need not be told.
-        let _ = parts
-            .io
-            .into_inner()
-            .write_all(&written(&proxy.timed_out(peer)))
-            .await;
+    let Some(parts) = connection.into_parts().filter(|_| !ending) else {
+        return;
+    };
+    let mut stream = parts.io.into_inner();
+    match late {
+        // An idle connection is closed without a word; whoever sends half a header is told.
+        Some(Late::Idle) => return,
+        Some(Late::Header) => {
+            // Whoever went away need not be told.
+            let _ = stream.write_all(&written(&proxy.timed_out(peer))).await;
+        }
+        None => {}
     }
+    close_in_order(stream).await;
+}
+
+/// Reads on for a while after the last answer: closing a socket with bytes unread resets it, and a
+/// reset takes the answer away from a client that is still sending (RFC 9112 9.6).
+async fn close_in_order(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let reading = async {
+        let mut unread = vec![0; 16 * 1024];
+        while let Ok(Ok(1..)) = tokio::time::timeout(SILENCE, stream.read(&mut unread)).await {}
+    };
+    // Whoever sends for longer has had the time to see the answer.
+    let _ = tokio::time::timeout(LONGEST_CLOSE, reading).await;
 }
 
 /// A response as HTTP/1.1 writes it (RFC 9112 2.1), the last of its connection.

@@ -22,6 +22,7 @@ pub(super) struct Progress {
     moved: Cell<Option<Instant>>,
     over_limit: Cell<bool>,
     broken: Cell<bool>,
+    waiting: Cell<bool>,
 }
 
 impl Progress {
@@ -35,6 +36,11 @@ impl Progress {
 
     pub(super) fn broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Whether more of it was asked for and has not come: the client is late, not the application.
+    pub(super) fn waiting(&self) -> bool {
+        self.waiting.get()
     }
 }
 
@@ -123,7 +129,9 @@ impl HttpBody for RequestBody {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
-        match std::task::ready!(Pin::new(inner).poll_frame(cx)) {
+        let polled = Pin::new(inner).poll_frame(cx);
+        self.progress.waiting.set(polled.is_pending());
+        match std::task::ready!(polled) {
             Some(Ok(frame)) => Poll::Ready(Some(self.admit(frame))),
             Some(Err(error)) => {
                 self.progress.broken.set(true);

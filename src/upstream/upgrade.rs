@@ -16,12 +16,11 @@ use crate::session::Session;
 pub(super) fn join<B>(
     client: OnUpgrade,
     response: &mut Response<B>,
+    protocol: Option<HeaderValue>,
     session: Option<Arc<Session>>,
     clock: Arc<dyn Clock>,
 ) {
     let application = hyper::upgrade::on(&mut *response);
-    let protocol = response.headers_mut().remove(UPGRADE);
-    response.headers_mut().remove(CONNECTION);
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("upgrade"));

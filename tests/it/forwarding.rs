@@ -535,3 +535,85 @@ fn head_has_no_body_and_keeps_the_connection() {
     wire.send(head(&proxy, "GET", "/open/x", "")).unwrap();
     assert_eq!(wire.answer("GET").unwrap().json()["method"], json!("GET"));
 }
+
+/// A browser that is still sending when it is refused must get to read why.
+#[test]
+fn an_early_refusal_reaches_a_client_that_is_still_sending() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for round in 0..5 {
+        let lines = "Content-Type: application/octet-stream\r\nContent-Length: 3000000\r\n";
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        wire.send(head(&proxy, "POST", "/upload", lines)).unwrap();
+        for _ in 0..30 {
+            std::thread::sleep(Duration::from_millis(2));
+            wire.send(vec![b'x'; 100_000])
+                .unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        assert_eq!(wire.answer("POST").unwrap().status, 401);
+    }
+}
+
+#[test]
+fn a_body_in_chunks_passes_with_every_method() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for method in ["GET", "POST", "DELETE", "OPTIONS"] {
+        let lines = "Connection: close\r\nTransfer-Encoding: chunked\r\n";
+        let bytes = head(&proxy, method, "/open/x", lines) + "4\r\nbody\r\n0\r\n\r\n";
+        assert_eq!(exchange(proxy.address, bytes).status, 200, "{method}");
+        assert_eq!(application.last().body, b"body", "{method}");
+    }
+}
+
+/// An upgraded connection carries what we cannot strip: another version of HTTP on it would carry
+/// requests with identities of their own making.
+#[test]
+fn a_connection_is_not_upgraded_to_another_http() {
+    let application = Application::start();
+    let proxy = open(&application);
+    for protocol in ["h2c", "H2C, websocket", "HTTP/2.0", "TLS/1.0"] {
+        let lines = format!(
+            "Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABk\r\n"
+        );
+        assert_eq!(proxy.get_target("/wfgen/open/x", &lines).status, 200);
+        let request = application.last();
+        assert_eq!(request.only("upgrade"), None, "{protocol}");
+        assert_eq!(request.only("connection"), None, "{protocol}");
+    }
+}
+
+#[test]
+fn an_upgrade_sets_no_cookie_of_ours() {
+    let application = Application::start();
+    let proxy = open(&application);
+    application.answer_early("/wfgen/open/ws", |_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Keep-Alive: timeout=5\r\nSet-Cookie: wfgen_token=forged; Path=/\r\nSet-Cookie: own=1\r\n\r\n",
+        )?;
+        Ok(false)
+    });
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    wire.send(head(&proxy, "GET", "/open/ws", lines)).unwrap();
+    let answer = wire.answer_head().unwrap();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.all("set-cookie"), ["own=1"]);
+    assert_eq!(answer.header("keep-alive"), None);
+}
+
+/// Who stops in the middle of a body is told so; the application is not blamed.
+#[test]
+fn a_body_that_stops_arriving_is_408() {
+    let application = Application::start();
+    let proxy = adjusted(&application, |setup| {
+        setup.with("[upstream]", "response_timeout", "\"1s\"")
+    });
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = "Content-Length: 10\r\n";
+    wire.send(head(&proxy, "POST", "/open/x", lines) + "half")
+        .unwrap();
+    assert_eq!(wire.answer("POST").unwrap().status, 408);
+}

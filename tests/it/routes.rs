@@ -332,6 +332,19 @@ fn a_trusted_proxy_names_the_host_and_the_client() {
     let request = application.last();
     assert_eq!(request.only("x-forwarded-for"), Some("10.1.2.3"));
     assert_eq!(request.only("host"), Some("workflow.example.test"));
+    // What the client made up stands above what the trusted proxy added, in one line or in two.
+    for made_up in [
+        "X-Forwarded-For: 10.6.6.6, 10.1.2.3",
+        "X-Forwarded-For: 10.6.6.6\r\nX-Forwarded-For: 10.1.2.3",
+    ] {
+        let lines = format!("X-Forwarded-Host: workflow.example.test\r\n{made_up}\r\n");
+        get(proxy.address, "inner:8080", "/wfgen/open/x", &lines);
+        assert_eq!(
+            application.last().only("x-forwarded-for"),
+            Some("10.1.2.3"),
+            "{made_up}"
+        );
+    }
     let lines = "X-Forwarded-Host: evil.example\r\n";
     assert_eq!(
         get(

@@ -139,13 +139,15 @@ impl Proxy {
             ) => {}
             (Host::Alias, _) if is_navigation(&stripped) => return self.canonical(&stripped),
             (Host::Alias | Host::Foreign, _) => {
-                return self.reject(
-                    Rejection::of(Kind::WrongHost),
-                    &stripped,
-                    id,
-                    AccessLabel::None,
-                    None,
+                let wanted = &self.endpoints.config.server.public_url.authority;
+                let found = stripped.host().unwrap_or("none, or several");
+                let rejection = Rejection::because(
+                    Kind::WrongHost,
+                    format!(
+                        "expected host {wanted}, found {found:?}; other names go into server.aliases"
+                    ),
                 );
+                return self.reject(rejection, &stripped, id, AccessLabel::None, None);
             }
         }
         match destination {

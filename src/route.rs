@@ -92,18 +92,18 @@ impl Routes {
         if let Some(endpoint) = self.own(path) {
             return Ok(Destination::Own(endpoint));
         }
-        if let Some(entry) = self
-            .entries
-            .iter()
-            .find(|entry| entry.matches(method, path, &clarity))
-        {
+        let ours = |path: &str| below(&self.auth, path).is_some();
+        let reserved = ours(path) || clarity.cleaned().is_some_and(ours);
+        // A route of all that surrounds our endpoints does not reach in among them.
+        let applies = |entry: &&Entry| {
+            (!reserved || ours(&entry.path)) && entry.matches(method, path, &clarity)
+        };
+        if let Some(entry) = self.entries.iter().find(applies) {
             return Ok(Destination::Application {
                 access: entry.route.access,
                 route: Some(&entry.route),
             });
         }
-        let ours = |path: &str| below(&self.auth, path).is_some();
-        let reserved = ours(path) || clarity.cleaned().is_some_and(ours);
         match inside.is_some() && !reserved {
             true => Ok(Destination::Application {
                 access: Access::Login,

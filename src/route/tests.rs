@@ -136,6 +136,21 @@ fn the_longest_path_is_judged_in_an_instant() {
 }
 
 #[test]
+fn a_route_around_our_endpoints_does_not_reach_in() {
+    let routes = routes("/wfgen", &[("/wfgen/", Access::Open)]);
+    assert_eq!(found(&routes, "/wfgen/x"), found(&routes, "/wfgen/y"));
+    for path in [
+        "/wfgen/auth",
+        "/wfgen/auth/",
+        "/wfgen/auth/token",
+        "/wfgen/auth/Login",
+        "/wfgen/a%75th/login",
+    ] {
+        assert_eq!(found(&routes, path), "404", "{path}");
+    }
+}
+
+#[test]
 fn the_base_path_has_one_spelling() {
     let routes = routes("/wfgen", &[("/robots.txt", Access::Open)]);
     for (path, expected) in [

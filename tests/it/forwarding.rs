@@ -617,3 +617,28 @@ fn a_body_that_stops_arriving_is_408() {
         .unwrap();
     assert_eq!(wire.answer("POST").unwrap().status, 408);
 }
+
+#[test]
+fn signing_out_closes_what_was_upgraded() {
+    let application = Application::start();
+    let proxy = open(&application);
+    application.answer_early("/wfgen/ws", |_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )?;
+        let mut wire = Wire::over(stream.try_clone()?);
+        while !wire.some()?.is_empty() {}
+        Ok(false)
+    });
+    let token = proxy.signed_in(&new_person("leaver")).cookie("wfgen_token");
+    let cookie = format!("Cookie: wfgen_token={token}\r\n");
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{cookie}");
+    wire.send(head(&proxy, "GET", "/ws", &lines)).unwrap();
+    assert_eq!(wire.answer_head().unwrap().status, 101);
+    let lines = format!("{cookie}Sec-Fetch-Site: same-origin\r\n");
+    assert_eq!(proxy.get("/auth/logout", &lines).status, 303);
+    let asked = std::time::Instant::now();
+    assert!(wire.at_end().unwrap());
+    assert!(asked.elapsed() < Duration::from_secs(3));
+}

@@ -2,7 +2,9 @@
 //! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
+mod access;
 mod host;
+mod reading;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,10 +26,9 @@ use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
 use crate::upstream::{Application, Body, Fault};
 
+use access::AccessLine;
 use host::{Host, Hosts};
-
-/// Fields of a header section; hyper's own bound, which a request must not come close to.
-const MOST_FIELDS: usize = 100;
+use reading::{destination_of, is_navigation, well_formed};
 
 /// One worker's front door.
 pub struct Proxy {
@@ -393,63 +394,6 @@ impl Proxy {
     }
 }
 
-/// What hyper lets through and no application should be asked: CONNECT and TRACE, targets that are no
-/// path, methods in lower case, transfer codings beside `chunked`, fields without end.
-fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection> {
-    let malformed = |found: &str| Err(Rejection::because(Kind::BadRequest, found));
-    let method = stripped.method();
-    if *method == Method::CONNECT || *method == Method::TRACE {
-        return malformed("expected a method that an application answers, found CONNECT or TRACE");
-    }
-    if method
-        .as_str()
-        .bytes()
-        .any(|byte| byte.is_ascii_lowercase())
-    {
-        return malformed("expected a method in capitals");
-    }
-    if stripped.odd_framing() {
-        return malformed(
-            "expected one Transfer-Encoding: chunked, found another coding or several",
-        );
-    }
-    if stripped
-        .uri()
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return malformed("found user information in the target");
-    }
-    match stripped.headers().len() > MOST_FIELDS {
-        true => Err(Rejection::of(Kind::HeaderTooLarge)),
-        false => Ok(()),
-    }
-}
-
-/// A navigation: GET or HEAD with Sec-Fetch-Mode `navigate` and no X-Requested-With; from browsers
-/// without Fetch Metadata, one that takes HTML.
-fn is_navigation(stripped: &Stripped<Incoming>) -> bool {
-    let headers = stripped.headers();
-    let reads = matches!(*stripped.method(), Method::GET | Method::HEAD);
-    let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
-    let takes_html = || {
-        let accept = headers
-            .get(http::header::ACCEPT)
-            .and_then(|accept| accept.to_str().ok());
-        accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
-    };
-    reads
-        && !headers.contains_key("x-requested-with")
-        && match mode {
-            Some(mode) => mode == b"navigate",
-            None => destination_of(headers).is_none() && takes_html(),
-        }
-}
-
-fn destination_of(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get("sec-fetch-dest").map(HeaderValue::as_bytes)
-}
-
 fn hidden(route: Option<&config::Route>) -> Option<String> {
     route
         .filter(|route| !route.log_path)
@@ -470,34 +414,5 @@ fn moved(status: StatusCode, path: &str, query: Option<&str>) -> Answer {
         response,
         access: AccessLabel::None,
         hidden_path: None,
-    }
-}
-
-/// One line a request, without its query.
-struct AccessLine {
-    id: RequestId,
-    client: IpAddr,
-    method: Method,
-    uri: http::Uri,
-}
-
-impl AccessLine {
-    fn of(stripped: &Stripped<Incoming>, id: RequestId) -> Self {
-        Self {
-            id,
-            client: stripped.client(),
-            method: stripped.method().clone(),
-            uri: stripped.uri().clone(),
-        }
-    }
-
-    fn write(&self, status: u16, took: std::time::Duration, answer: &Answer) {
-        let path = answer
-            .hidden_path
-            .as_deref()
-            .unwrap_or_else(|| self.uri.path());
-        let milliseconds = took.as_micros() as f64 / 1000.0;
-        let access = answer.access.as_str();
-        tracing::info!(target: "vestibule::access", id = %self.id, client = %self.client, method = %self.method, path, status, access, milliseconds);
     }
 }

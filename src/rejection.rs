@@ -178,8 +178,6 @@ pub enum Kind {
     ProviderDown { provider: String },
     /// 503: sign-ins wait for the directory's store; live sessions go on.
     StoreDown,
-    /// 503: this node is draining.
-    Draining,
     /// 504: the application took longer than `upstream.response_timeout`.
     ApplicationSlow,
 }
@@ -210,9 +208,7 @@ impl Kind {
             Kind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Kind::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::ApplicationUnreachable => StatusCode::BAD_GATEWAY,
-            Kind::ProviderDown { .. } | Kind::StoreDown | Kind::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Kind::ProviderDown { .. } | Kind::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
             Kind::ApplicationSlow => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -289,7 +285,6 @@ impl Kind {
             Kind::ApplicationUnreachable => "application-unreachable",
             Kind::ProviderDown { .. } => "provider-down",
             Kind::StoreDown => "store-down",
-            Kind::Draining => "draining",
             Kind::ApplicationSlow => "application-slow",
         }
     }
@@ -315,9 +310,7 @@ impl Kind {
             | Kind::ProviderDown { .. } => Party::Provider,
             Kind::Conflict | Kind::Inactive | Kind::Refused { .. } => Party::Directory,
             Kind::ApplicationUnreachable | Kind::ApplicationSlow => Party::Application,
-            Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication | Kind::Draining => {
-                Party::Operator
-            }
+            Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication => Party::Operator,
             Kind::StoreDown => Party::Us,
         }
     }
@@ -326,7 +319,7 @@ impl Kind {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Kind::ProviderDown { .. } => Some(15),
-            Kind::StoreDown | Kind::Draining => Some(5),
+            Kind::StoreDown => Some(5),
             _ => None,
         }
     }

@@ -63,7 +63,6 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         Kind::ApplicationUnreachable
         | Kind::ProviderDown { .. }
         | Kind::StoreDown
-        | Kind::Draining
         | Kind::ApplicationSlow
         | Kind::RequestTimeout => &[Way::Reload],
         Kind::BadRequest
@@ -206,8 +205,7 @@ mod tests {
             Kind::HeaderTooLarge => Kind::ApplicationUnreachable,
             Kind::ApplicationUnreachable => Kind::ProviderDown { provider: text() },
             Kind::ProviderDown { .. } => Kind::StoreDown,
-            Kind::StoreDown => Kind::Draining,
-            Kind::Draining => Kind::ApplicationSlow,
+            Kind::StoreDown => Kind::ApplicationSlow,
             Kind::ApplicationSlow => return None,
         })
     }

@@ -119,7 +119,6 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::HeaderTooLarge
         | Kind::ApplicationUnreachable
         | Kind::StoreDown
-        | Kind::Draining
         | Kind::ApplicationSlow => Vec::new(),
     }
 }

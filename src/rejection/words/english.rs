@@ -188,12 +188,6 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "The log says why: usually a full disk, or rights to the file of `store.url`",
             ],
         },
-        Kind::Draining => Texts {
-            title: "One moment, please",
-            explanation: "This server is being restarted. If you were signed in, you still are.",
-            advice: "Try again in a few seconds.",
-            checks: &[],
-        },
         Kind::ApplicationSlow => Texts {
             title: "The application takes too long",
             explanation: "The application behind this page did not answer in time. It may still be working on what you asked for. This is not your fault, and if you were signed in, you still are.",

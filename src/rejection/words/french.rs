@@ -188,12 +188,6 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "Le journal dit pourquoi\u{a0}: le plus souvent un disque plein, ou des droits sur le fichier de `store.url`",
             ],
         },
-        Kind::Draining => Texts {
-            title: "Un instant, s’il vous plaît",
-            explanation: "Ce serveur redémarre. Une session ouverte le reste.",
-            advice: "Réessayez dans quelques secondes.",
-            checks: &[],
-        },
         Kind::ApplicationSlow => Texts {
             title: "L’application met trop de temps",
             explanation: "L’application derrière cette page n’a pas répondu à temps. Elle traite peut-être encore votre demande. Vous n’y êtes pour rien, et une session ouverte le reste.",

@@ -37,6 +37,8 @@ pub struct Proxy {
     application: Application,
     hosts: Hosts,
     login: String,
+    origin: String,
+    base_path: String,
     log_access: bool,
     control: Handle,
     ids: RequestIds,
@@ -69,6 +71,8 @@ impl Proxy {
             ),
             hosts: Hosts::new(&config.server),
             login: format!("{}/login", config.server.auth_prefix()),
+            origin: config.server.public_url.origin(),
+            base_path: config.server.public_url.base_path().to_owned(),
             log_access: config.log.access,
             ids: RequestIds::new(&*endpoints.random),
             endpoints,
@@ -114,90 +118,90 @@ impl Proxy {
 
     /// The life of a request.
     async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
-        if let Err(rejection) = well_formed(&stripped) {
-            let mut answer = self.reject(rejection, &stripped, id, AccessLabel::None, None);
+        let destination = match self.admitted(&stripped) {
+            Ok(destination) => destination,
+            Err(rejection) => return self.turned_away(rejection, &stripped, id),
+        };
+        match destination {
+            Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
+            Destination::Application { access, route } => match access {
+                Access::Login => self.login(stripped, route, id).await,
+                Access::Open => self.open(stripped, route, id).await,
+                Access::Deny => self.denied(&stripped, route, id),
+            },
+            Destination::Canonical(target) => moved(
+                StatusCode::PERMANENT_REDIRECT,
+                &target,
+                stripped.uri().query(),
+            ),
+            Destination::Base => moved(StatusCode::FOUND, &self.base_path, None),
+            Destination::NotFound => self.turned_away(Rejection::of(Kind::NotFound), &stripped, id),
+        }
+    }
+
+    /// Where a request may go, once it is well formed, its path means one thing, and its host is ours.
+    fn admitted(&self, stripped: &Stripped<Incoming>) -> Result<Destination<'_>, Rejection> {
+        well_formed(stripped)?;
+        let (method, path) = (stripped.method(), stripped.uri().path());
+        let found = self.endpoints.routes.find(method, path);
+        let found = found.map_err(|fault| Rejection::because(Kind::AmbiguousPath, fault))?;
+        let open = matches!(
+            found,
+            Destination::Application {
+                access: Access::Open,
+                ..
+            }
+        );
+        match self.hosts.judge(stripped.host()) {
+            Host::Public => Ok(found),
+            Host::Alias if open => Ok(found),
+            Host::Alias if is_navigation(stripped) => {
+                Ok(Destination::Canonical(format!("{}{path}", self.origin)))
+            }
+            Host::Alias | Host::Foreign => Err(Rejection::because(
+                Kind::WrongHost,
+                self.hosts.expected(stripped.host()),
+            )),
+        }
+    }
+
+    /// Refused before any route had a say.
+    fn turned_away(
+        &self,
+        rejection: Rejection,
+        stripped: &Stripped<Incoming>,
+        id: RequestId,
+    ) -> Answer {
+        let in_doubt = rejection.kind == Kind::BadRequest;
+        let mut answer = self.reject(rejection, stripped, id, AccessLabel::None, None);
+        if in_doubt {
             // Where one message ends is in doubt, so nothing that follows is read as another.
             let close = HeaderValue::from_static("close");
             answer.response.headers_mut().insert(CONNECTION, close);
-            return answer;
         }
-        let routes = &self.endpoints.routes;
-        let destination = match routes.find(stripped.method(), stripped.uri().path()) {
-            Ok(destination) => destination,
-            Err(ambiguous) => {
-                let rejection = Rejection::because(Kind::AmbiguousPath, ambiguous);
-                return self.reject(rejection, &stripped, id, AccessLabel::None, None);
-            }
-        };
-        match (self.hosts.judge(stripped.host()), &destination) {
-            (Host::Public, _)
-            | (
-                Host::Alias,
-                Destination::Application {
-                    access: Access::Open,
-                    ..
-                },
-            ) => {}
-            (Host::Alias, _) if is_navigation(&stripped) => return self.canonical(&stripped),
-            (Host::Alias | Host::Foreign, _) => {
-                let wanted = &self.endpoints.config.server.public_url.authority;
-                let found = stripped.host().unwrap_or("none, or several");
-                let rejection = Rejection::because(
-                    Kind::WrongHost,
-                    format!(
-                        "expected host {wanted}, found {found:?}; other names go into server.aliases"
-                    ),
-                );
-                return self.reject(rejection, &stripped, id, AccessLabel::None, None);
-            }
-        }
-        match destination {
-            Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
-            Destination::Application {
-                access: Access::Login,
-                route,
-            } => self.login(stripped, route, id).await,
-            Destination::Application {
-                access: Access::Open,
-                route,
-            } => {
-                let asked = Asked::reader_of(&stripped, id);
-                let outgoing = self.identity.anonymous(stripped, route);
-                self.forwarded(
-                    self.application.forward(outgoing).await,
-                    &asked,
-                    AccessLabel::Open,
-                    route,
-                )
-            }
-            Destination::Application {
-                access: Access::Deny,
-                route,
-            } => self.reject(
-                Rejection::of(Kind::RouteDenied),
-                &stripped,
-                id,
-                AccessLabel::Deny,
-                route,
-            ),
-            Destination::Canonical(path) => moved(
-                StatusCode::PERMANENT_REDIRECT,
-                &path,
-                stripped.uri().query(),
-            ),
-            Destination::Base => moved(
-                StatusCode::FOUND,
-                self.endpoints.config.server.public_url.base_path(),
-                None,
-            ),
-            Destination::NotFound => self.reject(
-                Rejection::of(Kind::NotFound),
-                &stripped,
-                id,
-                AccessLabel::None,
-                None,
-            ),
-        }
+        answer
+    }
+
+    async fn open(
+        &self,
+        stripped: Stripped<Incoming>,
+        route: Option<&config::Route>,
+        id: RequestId,
+    ) -> Answer {
+        let asked = Asked::reader_of(&stripped, id);
+        let outgoing = self.identity.anonymous(stripped, route);
+        let answer = self.application.forward(outgoing).await;
+        self.forwarded(answer, &asked, AccessLabel::Open, route)
+    }
+
+    fn denied(
+        &self,
+        stripped: &Stripped<Incoming>,
+        route: Option<&config::Route>,
+        id: RequestId,
+    ) -> Answer {
+        let rejection = Rejection::of(Kind::RouteDenied);
+        self.reject(rejection, stripped, id, AccessLabel::Deny, route)
     }
 
     /// A path that needs a signed-in user: with a known session no I/O but the application's.
@@ -357,19 +361,6 @@ impl Proxy {
         }
     }
 
-    fn canonical(&self, stripped: &Stripped<Incoming>) -> Answer {
-        let path = format!(
-            "{}{}",
-            self.endpoints.config.server.public_url.origin(),
-            stripped.uri().path()
-        );
-        moved(
-            StatusCode::PERMANENT_REDIRECT,
-            &path,
-            stripped.uri().query(),
-        )
-    }
-
     /// The application sends somebody with a good session to our `login`: one round of a loop.
     fn watch_for_loops(&self, response: &Response<Body>, session: &Session) {
         if !response.status().is_redirection() {
@@ -380,8 +371,7 @@ impl Proxy {
             .get(LOCATION)
             .and_then(|location| location.to_str().ok())
             .unwrap_or_default();
-        let origin = self.endpoints.config.server.public_url.origin();
-        let path = location.strip_prefix(&origin).unwrap_or(location);
+        let path = location.strip_prefix(&self.origin).unwrap_or(location);
         if path
             .split('?')
             .next()

@@ -48,6 +48,12 @@ impl Hosts {
         }
     }
 
+    /// What the log says of a foreign host.
+    pub(super) fn expected(&self, found: Option<&str>) -> String {
+        let (wanted, found) = (&self.public, found.unwrap_or("none, or several"));
+        format!("expected host {wanted}, found {found:?}; other names go into server.aliases")
+    }
+
     fn normalised(&self, host: &str) -> String {
         let host = host.to_ascii_lowercase();
         let bare = host.strip_suffix(self.default_port).unwrap_or(&host);

@@ -109,11 +109,19 @@ async fn accept(
             }
         }
     }
-    // What has reached the queue was promised an answer: closing the socket would reset it.
-    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+    // What has reached the queue was promised an answer: closing the socket would reset it. The system
+    // is asked itself, since the runtime may not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, peer)) = listener.accept() {
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             return;
         };
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::TcpStream::from_std(stream));
+        let Ok(stream) = stream else { continue };
         let answering =
             connection::serve(stream, peer.ip(), Rc::clone(&proxy), rules, phase.clone());
         keep(answering, permit, metrics.connection(), open.guard());

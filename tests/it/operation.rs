@@ -166,3 +166,50 @@ fn sessions_go_on_when_the_store_is_gone() {
     }
     assert_eq!(browser.fetch(&proxy.url("/page")).status, 200);
 }
+
+/// Clients that reuse connections and mind `Connection: close` lose nothing at SIGTERM.
+#[test]
+fn no_request_is_lost_while_draining_under_load() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let application = Application::start();
+    let mut proxy = Setup::new(&application)
+        .route("/wfgen/open/", "open", "")
+        .at(Provider::shared())
+        .start();
+    let (address, host) = (proxy.address, proxy.host().to_owned());
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| -> Result<(), String> {
+                    let request = format!("GET /wfgen/open/x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                    loop {
+                        // Refused before anything was sent: the listener has gone, nothing is lost.
+                        let Ok(mut wire) = Wire::connect(address) else {
+                            return Ok(());
+                        };
+                        loop {
+                            wire.send(&request)
+                                .map_err(|error| format!("sending: {error}"))?;
+                            let answer = wire.answer("GET").map_err(|error| {
+                                format!("after {}: {error}", answered.load(Ordering::Relaxed))
+                            })?;
+                            assert_eq!(answer.status, 200);
+                            answered.fetch_add(1, Ordering::Relaxed);
+                            if answer.header("connection") == Some("close") {
+                                break;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        proxy.terminate();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), Ok(()));
+        }
+    });
+    assert!(answered.into_inner() > 100);
+    assert_eq!(proxy.wait_until_ended(), Some(0), "{}", proxy.log());
+}

@@ -2,12 +2,13 @@
 //! at it, and stamped last. `upstream` accepts nothing else, so no path forwards a header that a
 //! client made up.
 
+mod connection;
 mod strip;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, TE, UPGRADE, VIA};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
@@ -15,13 +16,12 @@ use ipnet::IpNet;
 use crate::config::{self, Config, UpstreamHost};
 use crate::session::{Cookies, Session, pairs};
 
+use connection::{odd_framing, without_connection_fields};
 pub use strip::StripList;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What `[upstream.identity]` and the forwarding headers say, compiled.
 pub struct Identity {
@@ -349,64 +349,6 @@ fn append_pair(line: &mut Vec<u8>, name: Option<&[u8]>, value: &[u8]) {
         line.push(b'=');
     }
     line.extend_from_slice(value);
-}
-
-fn odd_framing(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
-    let chunked = |coding: &HeaderValue| {
-        coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    };
-    codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some()
-}
-
-/// Removes what belongs to the connection; gives back the protocol that an upgrade asks for.
-fn without_connection_fields(method: &Method, headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let mut named = Vec::new();
-    let mut upgrades = false;
-    for field in headers.get_all(CONNECTION) {
-        for option in field
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-        {
-            upgrades |= option.eq_ignore_ascii_case(b"upgrade");
-            // Host and the body's framing are not the connection's to remove.
-            named.extend(
-                HeaderName::from_bytes(option)
-                    .ok()
-                    .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH),
-            );
-        }
-    }
-    // What runs on an upgraded connection is not stripped: another HTTP there would carry any identity.
-    let protocol = headers.remove(UPGRADE).filter(|protocol| {
-        let web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-        web_socket && upgrades && *method == Method::GET
-    });
-    let trailers = headers
-        .get(TE)
-        .is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in named {
-        headers.remove(name);
-    }
-    use http::header::{PROXY_AUTHORIZATION, TRANSFER_ENCODING};
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-    ] {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    protocol
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TE};
 use proptest::prelude::*;
 
 use super::*;

@@ -20,7 +20,10 @@ pub struct Cookies {
 /// The cookie pairs of one `Cookie` field, as bytes, in order; `name` is `None` for a pair without `=`.
 pub fn pairs(field: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
     field.split(|byte| *byte == b';').map(|pair| {
-        let pair = pair.trim_ascii();
+        // A browser gives a cookie without a name back as its value alone: `=a=b` is `a=b` to everyone.
+        let nameless = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+        let start = pair.iter().position(|byte| !nameless(byte));
+        let pair = pair[start.unwrap_or(pair.len())..].trim_ascii_end();
         match memchr::memchr(b'=', pair) {
             Some(at) => (
                 Some(pair[..at].trim_ascii_end()),
@@ -179,6 +182,10 @@ mod tests {
             "WFGEN_token_SIGN_IN",
         ] {
             assert!(cookies.is_ours(name.as_bytes()), "{name}");
+        }
+        for field in ["=wfgen_token=x", " = =wfgen_token", "= wfgen_token = x"] {
+            let (name, value) = pairs(field.as_bytes()).next().unwrap();
+            assert!(cookies.is_ours(name.unwrap_or(value)), "{field}");
         }
         assert!(!cookies.is_ours(b"wfgen_tokens") && !cookies.is_ours(b"other"));
         let mut headers = HeaderMap::new();

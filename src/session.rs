@@ -21,7 +21,7 @@ use crate::config::{Config, Lifetime, Secret, UserField};
 use crate::environment::UnixSeconds;
 use crate::oidc::ClaimSet;
 use crate::sealing::{Purpose, Sealer};
-use crate::store::{self, Store};
+use crate::store::{self, SessionRecord, Store};
 
 pub use cookie::{Cookies, pairs};
 pub use opening::{OpenError, Opened, SignIn};
@@ -245,7 +245,8 @@ impl Sessions {
     /// the `id_token_hint` of its logout, with the provider's name.
     ///
     /// # Errors
-    /// [`store::Error`]: the session is ended here, but a restart would not know.
+    /// [`store::Error`]: the session is ended here, and the store is told once it answers again; a
+    /// restart before that would not know.
     pub async fn end(
         &self,
         session: &Session,
@@ -253,8 +254,8 @@ impl Sessions {
         now: UnixSeconds,
     ) -> Result<Option<(String, Option<Secret>)>, store::Error> {
         session.liveness.end();
-        let record = self.store.session(&session.sid).await?;
-        self.store.end_session(&session.sid, now).await?;
+        let recorded = self.recorded_end(&session.sid, now).await;
+        let record = recorded.inspect_err(|_| self.ends.keep(&session.sid, now))?;
         Ok(record.map(|record| {
             let opened = sealer.open(
                 Purpose::ProviderToken,
@@ -265,11 +266,25 @@ impl Sessions {
         }))
     }
 
+    async fn recorded_end(
+        &self,
+        sid: &str,
+        now: UnixSeconds,
+    ) -> Result<Option<SessionRecord>, store::Error> {
+        let record = self.store.session(sid).await?;
+        self.store.end_session(sid, now).await?;
+        Ok(record)
+    }
+
     /// One round of following the store: sessions ended by any process end here too.
     ///
     /// # Errors
     /// [`store::Error`] while the store does not answer; genuine tokens go on being accepted.
     pub async fn follow_ends(&self, now: UnixSeconds) -> Result<(), store::Error> {
+        for end in self.ends.unrecorded() {
+            self.store.end_session(&end.sid, end.at).await?;
+            self.ends.recorded(&end);
+        }
         // Other processes' clocks and transactions may be some seconds behind.
         let since = self.newest_end.load(Ordering::Relaxed) - 10;
         let ended = self

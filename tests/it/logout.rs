@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use sqlx::Connection as _;
+
 use crate::support::application::Application;
 use crate::support::browser::Sending;
 use crate::support::provider::{Provider, new_person};
-use crate::support::proxy::Setup;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::{PATIENCE, wait_for};
 
 #[test]
 fn signing_out_ends_the_session_here_and_at_the_provider() {
@@ -146,4 +149,42 @@ fn signing_out_and_in_again_is_no_loop() {
             page.addresses()
         );
     }
+}
+
+/// Another process holds the store's lock while somebody signs out: the page says that it is not
+/// recorded, the copied cookie is dead all the same, and once the lock is gone a restart knows it too.
+#[test]
+fn a_logout_that_the_store_cannot_record_is_recorded_later() {
+    let application = Application::start();
+    let mut proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("unrecorded"));
+    let copied = browser.cookie("wfgen_token");
+    let with_copy = |proxy: &Proxy| {
+        let line = format!("Cookie: wfgen_token={copied}\r\n");
+        proxy.get("/page", &line).status
+    };
+    assert_eq!(with_copy(&proxy), 200);
+    let file = format!("sqlite:{}", proxy.file("vestibule.db").display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut lock = runtime
+        .block_on(sqlx::SqliteConnection::connect(&file))
+        .unwrap();
+    runtime
+        .block_on(sqlx::query("BEGIN IMMEDIATE").execute(&mut lock))
+        .unwrap();
+    let answer = browser.visit(&proxy.url("/auth/logout"));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(with_copy(&proxy), 401);
+    runtime
+        .block_on(sqlx::query("ROLLBACK").execute(&mut lock))
+        .unwrap();
+    let ended = "SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL";
+    wait_for("the logout to be recorded", PATIENCE, || {
+        let count: i64 = runtime
+            .block_on(sqlx::query_scalar(ended).fetch_one(&mut lock))
+            .unwrap();
+        (count == 1).then_some(())
+    });
+    proxy.restart();
+    assert_eq!(with_copy(&proxy), 401);
 }

@@ -5,7 +5,7 @@
 mod connection;
 mod strip;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, UPGRADE, VIA};
@@ -221,7 +221,7 @@ impl Identity {
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
         let addresses = lines
             .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
-            .map_while(|address| address.trim().parse::<IpAddr>().ok());
+            .map_while(|address| named_address(address.trim()));
         let mut last = None;
         for address in addresses {
             last = Some(address);
@@ -335,6 +335,12 @@ impl Identity {
             headers.insert(COOKIE, value);
         }
     }
+}
+
+/// An address as proxies write it: alone, or with a port as some gateways add it.
+fn named_address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
+    text.parse().or_else(|_| with_port()).ok()
 }
 
 fn append_pair(line: &mut Vec<u8>, name: Option<&[u8]>, value: &[u8]) {

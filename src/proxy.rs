@@ -397,8 +397,9 @@ fn moved(status: StatusCode, path: &str, query: Option<&str>) -> Answer {
     };
     let mut response = Response::new(Body::own(Bytes::new()));
     *response.status_mut() = status;
-    // A target that is no header value came from nowhere that a browser sends.
-    let location = HeaderValue::from_str(&target).unwrap_or(HeaderValue::from_static("/"));
+    // A path with control characters was refused before; the front page is a safe second.
+    let location = HeaderValue::from_bytes(target.as_bytes());
+    let location = location.unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(LOCATION, location);
     Answer {
         response,

@@ -52,6 +52,21 @@ fn names_are_compared_as_the_coarsest_server_folds_them() {
 }
 
 #[test]
+fn a_forwarded_address_may_have_a_port() {
+    for text in [
+        "10.1.2.3",
+        "10.1.2.3:567",
+        "2001:db8::1",
+        "[2001:db8::1]:567",
+    ] {
+        assert!(named_address(text).is_some(), "{text}");
+    }
+    for text in ["", "unknown", "10.1.2", "10.1.2.3:x", "_hidden"] {
+        assert_eq!(named_address(text), None, "{text}");
+    }
+}
+
+#[test]
 fn connection_fields_go_first_and_framing_stays() {
     let mut headers = HeaderMap::new();
     for (name, value) in [

@@ -89,7 +89,7 @@ pub async fn serve(
     let (sockets, public) = listen(&config)?;
     let (admin, admin_address) = match &config.admin {
         Some(admin) => {
-            let (listener, address) = bind(admin.listen, false)?;
+            let (listener, address) = bind(admin.listen)?;
             (Some(listener), Some(address))
         }
         None => (None, None),
@@ -215,7 +215,7 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
     for wanted in &config.server.listen {
         let mut address = *wanted;
         for sockets in &mut sockets {
-            let (socket, bound) = bind(address, true)?;
+            let (socket, bound) = bind(address)?;
             // Port 0: the system chooses once, and every worker shares its choice.
             address = bound;
             sockets.push(socket);
@@ -225,7 +225,7 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
     Ok((sockets, addresses))
 }
 
-fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
     let bound = || {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -233,7 +233,8 @@ fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), 
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
+        // Workers share an address, and so does the process that takes over from this one.
+        socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

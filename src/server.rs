@@ -19,13 +19,13 @@ use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::environment::{Clock, SystemClock, SystemRandom};
-use crate::identity::Identity;
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections that the system queues for a listener.
@@ -84,7 +84,6 @@ pub async fn serve(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
-    let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
     let (sockets, public) = listen(&config)?;
     let (admin, admin_address) = match &config.admin {
@@ -96,7 +95,13 @@ pub async fn serve(
     };
     let draining = Arc::new(AtomicBool::new(false));
     let background = keep_up(&endpoints, admin, &draining);
-    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
+    let access_log = match config.log.access {
+        true => {
+            access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
+        }
+        false => None,
+    };
+    let workers = worker::start(sockets, &endpoints, &metrics, access_log.as_ref(), &phase)
         .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
@@ -106,6 +111,9 @@ pub async fn serve(
     });
     stop.await;
     drain(&config, &draining, &phase_sender, workers).await;
+    if let Some(log) = access_log {
+        log.flush();
+    }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     let now = SystemClock.now();
     if let Err(error) = endpoints

@@ -71,8 +71,10 @@ impl Proxy {
         Self {
             application: Application::new(
                 config,
+                &endpoints.servers,
                 Arc::clone(&identity),
                 clock,
+                &*endpoints.random,
                 Arc::clone(&metrics),
             ),
             hosts: Hosts::new(&config.server),

@@ -8,7 +8,7 @@ mod strip;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, UPGRADE, VIA};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
@@ -269,7 +269,6 @@ impl Identity {
             .filter(|_| self.forward_session_cookie)
             .map(|session| session.token());
         self.set_cookies(headers, put_back);
-        headers.remove(EXPECT);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.insert(FORWARDED, self.forwarded.clone());

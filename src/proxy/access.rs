@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use http::Method;
-use hyper::body::Incoming;
 
 use super::Answer;
 use crate::identity::Stripped;
 use crate::telemetry::RequestId;
+use crate::upstream::Arriving;
 
 /// One line a request, without its query.
 pub(super) struct AccessLine {
@@ -18,7 +18,7 @@ pub(super) struct AccessLine {
 }
 
 impl AccessLine {
-    pub(super) fn of(stripped: &Stripped<Incoming>, id: RequestId) -> Self {
+    pub(super) fn of(stripped: &Stripped<Arriving>, id: RequestId) -> Self {
         Self {
             id,
             client: stripped.client(),

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,7 @@ use super::Phase;
 use super::deadline::{Arrivals, InFlight, Late, Timed};
 use crate::config;
 use crate::proxy::Proxy;
-use crate::upstream::Body;
+use crate::upstream::{Arriving, Body};
 
 /// How long a client may be silent while its connection closes.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -60,7 +61,8 @@ pub(super) async fn serve(
     }
     let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
     let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Rc::clone(&proxy));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| Arriving::new(body, || noted.client()));
         let (proxy, in_flight, closing) = (Rc::clone(&answering), noted.request(), closing.clone());
         async move {
             let mut response = proxy.answer(request, peer).await;

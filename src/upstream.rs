@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod expectation;
 mod headers;
+mod patience;
 mod pool;
 mod probe;
 mod servers;
@@ -35,6 +36,7 @@ pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
 use expectation::Decision;
 use headers::ResponseHeaders;
+use patience::{Over, Patience};
 use pool::{Lease, Pool};
 pub use servers::{Servers, look_at_all};
 
@@ -90,6 +92,7 @@ pub struct Application {
     /// Whether a server is told its own Host instead of the public one.
     names_server: bool,
     response_timeout: Duration,
+    patience: Rc<Patience>,
     body_size: Option<u64>,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
@@ -125,6 +128,7 @@ impl Application {
             balance: Balance::new(servers, most_idle, random),
             names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
+            patience: Patience::new(config.upstream.response_timeout),
             body_size: config.server.limits.body_size,
             clock,
             metrics,
@@ -209,7 +213,10 @@ impl Application {
             reason: String::new(),
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
-            let failed = match self.attempt(pool, request, repeatable, progress).await {
+            let failed = match self
+                .attempt(pool, request, repeatable, progress, started)
+                .await
+            {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -232,6 +239,7 @@ impl Application {
         mut request: Request<RequestBody>,
         repeatable: bool,
         progress: &Rc<Progress>,
+        started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
         if self.names_server {
             request.headers_mut().insert(HOST, pool.host());
@@ -241,10 +249,10 @@ impl Application {
         loop {
             let pooled = (!sent).then(|| pool.take()).flatten();
             let new = pooled.is_none();
-            let connection = match pooled {
-                Some(connection) => connection,
+            let (connection, since) = match pooled {
+                Some(connection) => (connection, started),
                 None => match pool.connect().await {
-                    Ok(connection) => connection,
+                    Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
                         let fault = unreachable(pool, reason);
                         let request = Some(request);
@@ -255,7 +263,7 @@ impl Application {
             let connection = lease.hold(connection);
             connection.spare.want(repeatable);
             let answer = connection.sender.try_send_request(request);
-            let mut refused = match self.answered(answer, pool, progress).await? {
+            let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
@@ -282,13 +290,14 @@ impl Application {
         answer: impl Future<Output = T>,
         pool: &Pool,
         progress: &Progress,
+        mut since: Instant,
     ) -> Result<T, Fault> {
         let mut answer = std::pin::pin!(answer);
-        let mut since = Instant::now();
         loop {
-            match tokio::time::timeout_at(since + self.response_timeout, &mut answer).await {
+            let until = since + self.response_timeout;
+            match self.patience.until(until, answer.as_mut()).await {
                 Ok(answer) => return Ok(answer),
-                Err(_) => match progress.last_moved().filter(|moved| *moved > since) {
+                Err(Over) => match progress.last_moved().filter(|moved| *moved > since) {
                     Some(moved) => since = moved,
                     None if progress.waiting() => {
                         let waited = self.response_timeout;

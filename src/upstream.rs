@@ -170,14 +170,21 @@ impl Application {
         lease.pool().count(bad || judged.is_err(), started);
         judged.map_err(|reason| broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
-        let protocol = response.headers_mut().remove(UPGRADE);
+        let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
         self.headers
             .to_browser(response.headers_mut(), &self.metrics);
         let Some(client) = client.filter(|_| switches(&response)) else {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
         let clock = Arc::clone(&self.clock);
-        upgrade::join(client, &mut response, protocol, session, clock, lease);
+        upgrade::join(
+            client,
+            &mut response,
+            protocol.flatten(),
+            session,
+            clock,
+            lease,
+        );
         Ok(response.map(|_| Body::empty()))
     }
 

@@ -19,13 +19,13 @@ use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::environment::{Clock, Random, SystemClock, SystemRandom};
-use crate::identity::Identity;
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
@@ -88,19 +88,24 @@ pub async fn serve(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
-    let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
     let (sockets, public) = listen(&config)?;
     let (admin, admin_address) = match &config.admin {
         Some(admin) => {
-            let (listener, address) = bind(admin.listen, false)?;
+            let (listener, address) = bind(admin.listen)?;
             (Some(listener), Some(address))
         }
         None => (None, None),
     };
     let draining = Arc::new(AtomicBool::new(false));
     let background = keep_up(&endpoints, admin, &draining);
-    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
+    let access_log = match config.log.access {
+        true => {
+            access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
+        }
+        false => None,
+    };
+    let workers = worker::start(sockets, &endpoints, &metrics, access_log.as_ref(), &phase)
         .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
@@ -110,6 +115,9 @@ pub async fn serve(
     });
     stop.await;
     drain(&config, &draining, &phase_sender, workers).await;
+    if let Some(log) = access_log {
+        log.flush();
+    }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     let now = SystemClock.now();
     if let Err(error) = endpoints
@@ -227,7 +235,7 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
     for wanted in &config.server.listen {
         let mut address = *wanted;
         for sockets in &mut sockets {
-            let (socket, bound) = bind(address, true)?;
+            let (socket, bound) = bind(address)?;
             // Port 0: the system chooses once, and every worker shares its choice.
             address = bound;
             sockets.push(socket);
@@ -237,7 +245,7 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
     Ok((sockets, addresses))
 }
 
-fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
     let bound = || {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -245,7 +253,8 @@ fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), 
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
+        // Workers share an address, and so does the process that takes over from this one.
+        socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

@@ -33,7 +33,7 @@ pub use body::Body;
 use body::{Progress, RequestBody};
 use headers::ResponseHeaders;
 use pool::{Lease, Pool};
-pub use servers::{Servers, look_at_all};
+pub use servers::{Servers, can_be_prepared, look_at_all};
 
 /// Idle connections to one server that are kept, over all workers.
 const MOST_IDLE: usize = 1024;

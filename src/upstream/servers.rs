@@ -151,6 +151,11 @@ impl Servers {
 
     /// It fails; said once, however many requests notice.
     pub(super) fn failed(&self, index: usize, why: Why, reason: &str) {
+        let (failing, out) = (self.failing.load(Ordering::Relaxed), self.out());
+        let known = failing & bit(index) != 0;
+        if known && (out & bit(index) != 0 || failing == self.all()) {
+            return;
+        }
         let mut records = self.records();
         let record = &mut records[index];
         if record.trouble.is_some() {
@@ -314,6 +319,14 @@ fn list(config: &Config) -> Result<Vec<Server>, String> {
 
 fn host_value(authority: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(authority).map_err(|error| format!("{authority}: {error}"))
+}
+
+/// Whether connections can be prepared: authorities and names; none is made.
+///
+/// # Errors
+/// As [`Servers::new`].
+pub fn can_be_prepared(config: &Config) -> Result<(), String> {
+    list(config).map(drop)
 }
 
 /// Asks every server once, for `upstream.health_path` or the front page: its origin, and the status.

@@ -51,14 +51,21 @@ impl Server {
 }
 
 /// Asks over kept connections until told to stop, and counts what came back by method.
-fn ask(proxy: &Proxy, stop: &AtomicBool, method: &str, seen: &Mutex<BTreeMap<String, usize>>) {
-    let (target, host) = (proxy.path("/open/x"), proxy.host());
+fn ask(
+    proxy: &Proxy,
+    token: &str,
+    stop: &AtomicBool,
+    method: &str,
+    seen: &Mutex<BTreeMap<String, usize>>,
+) {
+    let (target, host) = (proxy.path("/x"), proxy.host());
+    let cookie = format!("Cookie: wfgen_token={token}\r\n");
     let length = if method == "POST" {
         "Content-Length: 0\r\n"
     } else {
         ""
     };
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n");
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{cookie}{length}\r\n");
     let mut wire = None;
     while !stop.load(Ordering::Relaxed) {
         let connected = wire.get_or_insert_with(|| Wire::connect(proxy.address).unwrap());
@@ -92,12 +99,13 @@ fn killing_and_restarting_a_server_costs_no_reader_an_error() {
     let mut servers = [Server::start("a"), Server::start("b")];
     let origins = [servers[0].origin(), servers[1].origin()];
     let proxy = before(&origins, |setup| setup.with("[server]", "workers", "2"));
+    let token = proxy.signed_in("alice").cookie("wfgen_token");
     let (stop, seen) = (AtomicBool::new(false), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let method = ["GET", "HEAD", "GET", "POST"][client % 4];
-            let (proxy, stop, seen) = (&proxy, &stop, &seen);
-            scope.spawn(move || ask(proxy, stop, method, seen));
+            let (proxy, token, stop, seen) = (&proxy, &token, &stop, &seen);
+            scope.spawn(move || ask(proxy, token, stop, method, seen));
         }
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for (round, signal) in ["-KILL", "-TERM"].iter().enumerate() {

@@ -6,6 +6,7 @@ mod balance;
 mod body;
 mod connect;
 mod expectation;
+mod fault;
 mod headers;
 mod patience;
 mod pool;
@@ -35,54 +36,15 @@ use balance::{Balance, Tried};
 pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
 use expectation::Decision;
+pub use fault::Fault;
+use fault::is_lost;
 use headers::ResponseHeaders;
 use patience::{Over, Patience};
 use pool::{Lease, Pool};
-pub use servers::{Servers, look_at_all};
+pub use servers::{Servers, can_be_prepared, look_at_all};
 
 /// Idle connections to one server that are kept, over all workers.
 const MOST_IDLE: usize = 1024;
-
-/// Why there is no response. The application's fault, but for those of the body.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// No connection could be made. 502.
-    #[error("no connection to the application at {server}: {reason}")]
-    Unreachable {
-        /// Its origin.
-        server: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The connection broke, or what came is not HTTP. 502.
-    #[error("the application at {server} did not answer with HTTP: {reason}")]
-    Broken {
-        /// Its origin.
-        server: String,
-        /// What was found.
-        reason: String,
-    },
-    /// No response's header within `upstream.response_timeout`. 504.
-    #[error("the application at {server} did not answer within {waited:?}")]
-    Slow {
-        /// Its origin.
-        server: String,
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The body was larger than `server.limits.body_size`. 413.
-    #[error("the request's body is larger than server.limits.body_size")]
-    BodyTooLarge,
-    /// The rest of the body did not come within `upstream.response_timeout`. 408.
-    #[error("the request's body stopped arriving for {waited:?}")]
-    BodySlow {
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The client went away in the middle of its body. Nobody is left to answer.
-    #[error("the request's body broke off")]
-    BodyBroken,
-}
 
 /// One worker's way to the application.
 pub struct Application {
@@ -179,9 +141,9 @@ impl Application {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
         );
         lease.pool().count(bad || judged.is_err(), started);
-        judged.map_err(|reason| broken(lease.pool(), reason))?;
+        judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
-        let protocol = response.headers_mut().remove(UPGRADE);
+        let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
         self.headers
             .to_browser(response.headers_mut(), &self.metrics);
         if let Some(refusal) = expectation.and_then(Decision::refused) {
@@ -194,7 +156,14 @@ impl Application {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
         let clock = Arc::clone(&self.clock);
-        upgrade::join(client, &mut response, protocol, session, clock, lease);
+        upgrade::join(
+            client,
+            &mut response,
+            protocol.flatten(),
+            session,
+            clock,
+            lease,
+        );
         Ok(response.map(|_| Body::empty()))
     }
 
@@ -254,7 +223,7 @@ impl Application {
                 None => match pool.connect().await {
                     Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
-                        let fault = unreachable(pool, reason);
+                        let fault = Fault::unreachable(pool, reason);
                         let request = Some(request);
                         return Err(Failed { fault, request });
                     }
@@ -277,7 +246,7 @@ impl Application {
             match again {
                 Some(again) if !new => request = again,
                 request => {
-                    let fault = fault(pool, refused.error(), progress);
+                    let fault = Fault::of(pool, refused.error(), progress);
                     return Err(Failed { fault, request });
                 }
             }
@@ -316,43 +285,8 @@ impl Application {
     }
 }
 
-fn fault(pool: &Pool, error: &hyper::Error, progress: &Progress) -> Fault {
-    match () {
-        () if progress.over_limit() => Fault::BodyTooLarge,
-        () if progress.broken() => Fault::BodyBroken,
-        () => broken(pool, reason(error)),
-    }
-}
-
-fn broken(pool: &Pool, reason: impl Into<String>) -> Fault {
-    Fault::Broken {
-        server: pool.server().to_owned(),
-        reason: reason.into(),
-    }
-}
-
-fn unreachable(pool: &Pool, reason: String) -> Fault {
-    let server = pool.server().to_owned();
-    Fault::Unreachable { server, reason }
-}
-
-/// Whether the connection ended, rather than that something was answered that is no HTTP.
-fn is_lost(error: &hyper::Error) -> bool {
-    let io = std::error::Error::source(error).is_some_and(|it| it.is::<std::io::Error>());
-    let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io;
-    ended && !error.is_parse() && !error.is_user()
-}
-
 fn switches<B>(response: &Response<B>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// The chain of an error, without what a peer sent.
-fn reason(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error)
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// The path and query exactly as they came (RFC 9112 3.2.1).

@@ -3,6 +3,7 @@
 //! client made up.
 
 mod connection;
+mod forwarded;
 mod strip;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +35,7 @@ pub struct Identity {
     host: Option<HeaderValue>,
     public_host: HeaderValue,
     public_scheme: HeaderValue,
-    forwarded: HeaderValue,
+    forwarded: forwarded::Public,
 }
 
 /// A request whose inbound identity is gone: the only form in which it is looked at further.
@@ -155,11 +156,7 @@ impl Identity {
             host: (config.upstream.host == UpstreamHost::Public).then(|| value(&public.authority)),
             public_host: value(&public.authority),
             public_scheme: value(public.scheme()),
-            forwarded: value(&format!(
-                "host=\"{}\";proto={}",
-                public.authority,
-                public.scheme()
-            )),
+            forwarded: forwarded::Public::new(&public.authority, public.scheme()),
         }
     }
 
@@ -271,9 +268,9 @@ impl Identity {
         self.set_cookies(headers, put_back);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
-        headers.insert(FORWARDED, self.forwarded.clone());
         headers.append(VIA, HeaderValue::from_static("1.1 vestibule"));
-        if let Ok(client) = HeaderValue::from_str(&stripped.client.to_string()) {
+        if let Some((forwarded, client)) = self.forwarded.naming(stripped.client) {
+            headers.insert(FORWARDED, forwarded);
             headers.insert(X_FORWARDED_FOR, client);
         }
         match &self.host {

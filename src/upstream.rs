@@ -146,6 +146,8 @@ impl Application {
         let started = Instant::now();
         let (mut response, connection) = self.send(request, &progress).await?;
         self.metrics.upstream(started.elapsed());
+        // RFC 9110 2.5: ours, not the application's.
+        *response.version_mut() = http::Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client.ok_or_else(|| self.broken("it switched protocols unasked"))?;
             let protocol = response.headers_mut().remove(UPGRADE);

@@ -26,4 +26,6 @@ mod routes;
 mod session;
 mod sign_in;
 mod store;
+mod streaming;
 mod support;
+mod trailers;

@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::expectation::{Decision, Expectation, Refusal};
-use super::pool::Pool;
+use super::pool::Lease;
 use super::trailers;
 use crate::identity::Identity;
 
@@ -124,14 +123,14 @@ impl RequestBody {
         self.expectation = Some(Expectation::new(decision));
     }
 
-    /// The body of a copy of a request that has none.
-    pub(super) fn empty_copy(&self) -> Self {
+    /// The body of a request that has none.
+    pub(super) fn none(progress: &Rc<Progress>, identity: &Arc<Identity>) -> Self {
         Self {
             inner: None,
-            left: self.left,
+            left: None,
             expectation: None,
-            progress: Rc::clone(&self.progress),
-            identity: Arc::clone(&self.identity),
+            progress: Rc::clone(progress),
+            identity: Arc::clone(identity),
         }
     }
 
@@ -216,17 +215,6 @@ enum Kind {
     },
 }
 
-struct Lease {
-    pool: Rc<Pool>,
-    connection: SendRequest<RequestBody>,
-}
-
-impl Lease {
-    fn give_back(self) {
-        self.pool.give_back(self.connection);
-    }
-}
-
 impl Body {
     /// No body.
     pub fn empty() -> Self {
@@ -238,12 +226,7 @@ impl Body {
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
-    pub(super) fn forwarded(
-        inner: Incoming,
-        pool: Rc<Pool>,
-        connection: SendRequest<RequestBody>,
-    ) -> Self {
-        let lease = Lease { pool, connection };
+    pub(super) fn forwarded(inner: Incoming, lease: Lease) -> Self {
         match inner.is_end_stream() {
             true => {
                 lease.give_back();
@@ -260,9 +243,7 @@ impl Body {
             }),
         }
     }
-}
 
-impl Body {
     /// The last body of its connection: the request's own was never sent.
     pub(super) fn last(inner: Incoming, refusal: Refusal) -> Self {
         Self(Kind::Forwarded {

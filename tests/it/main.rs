@@ -29,3 +29,4 @@ mod store;
 mod streaming;
 mod support;
 mod trailers;
+mod upstream;

@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod expectation;
 mod headers;
+mod informational;
 mod pool;
 mod probe;
 mod servers;
@@ -35,6 +36,7 @@ pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
 use expectation::Decision;
 use headers::ResponseHeaders;
+use informational::Rules;
 use pool::{Lease, Pool};
 pub use servers::{Servers, look_at_all};
 
@@ -85,7 +87,7 @@ pub enum Fault {
 /// One worker's way to the application.
 pub struct Application {
     identity: Arc<Identity>,
-    headers: ResponseHeaders,
+    rules: Arc<Rules>,
     balance: Balance,
     /// Whether a server is told its own Host instead of the public one.
     names_server: bool,
@@ -121,7 +123,10 @@ impl Application {
         let most_idle = MOST_IDLE.div_ceil(config.server.workers);
         Self {
             identity,
-            headers: ResponseHeaders::new(config),
+            rules: Arc::new(Rules {
+                headers: ResponseHeaders::new(config),
+                metrics: Arc::clone(&metrics),
+            }),
             balance: Balance::new(servers, most_idle, random),
             names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
@@ -147,6 +152,9 @@ impl Application {
         }
         *request.uri_mut() = origin_form(request.uri());
         let expectation = expectation_of(&mut request);
+        // HTTP/1.0 knows no informational responses, and over HTTP/2 they cannot be written.
+        let informs = request.version() == http::Version::HTTP_11;
+        let informed = informs.then(|| request.body().client());
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
@@ -167,7 +175,9 @@ impl Application {
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
         let started = Instant::now();
-        let (mut response, lease) = self.send(request, &progress, started).await?;
+        let (mut response, lease) = self
+            .send(request, informed.as_ref(), &progress, started)
+            .await?;
         self.metrics.upstream(started.elapsed());
         // RFC 9110 2.5: ours, not the application's.
         *response.version_mut() = http::Version::HTTP_11;
@@ -180,7 +190,8 @@ impl Application {
         judged.map_err(|reason| broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
         let protocol = response.headers_mut().remove(UPGRADE);
-        self.headers
+        self.rules
+            .headers
             .to_browser(response.headers_mut(), &self.metrics);
         if let Some(refusal) = expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
@@ -201,6 +212,7 @@ impl Application {
     async fn send(
         &self,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         progress: &Rc<Progress>,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
@@ -211,7 +223,10 @@ impl Application {
             reason: String::new(),
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
-            let failed = match self.attempt(pool, request, repeatable, progress).await {
+            let failed = match self
+                .attempt(pool, request, informed, repeatable, progress)
+                .await
+            {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -232,6 +247,7 @@ impl Application {
         &self,
         pool: &Rc<Pool>,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         repeatable: bool,
         progress: &Rc<Progress>,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
@@ -256,6 +272,7 @@ impl Application {
             };
             let connection = lease.hold(connection);
             connection.spare.want(repeatable);
+            connection.ear.listen(informed, &self.rules);
             let answer = connection.sender.try_send_request(request);
             let mut refused = match self.answered(answer, pool, progress).await? {
                 Ok(response) => return Ok((response, lease)),

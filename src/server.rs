@@ -4,6 +4,7 @@
 
 mod connection;
 mod deadline;
+mod interim;
 mod open;
 mod worker;
 

@@ -8,6 +8,7 @@ mod connect;
 mod expectation;
 mod fault;
 mod headers;
+mod informational;
 mod patience;
 mod pool;
 mod probe;
@@ -39,6 +40,7 @@ use expectation::Decision;
 pub use fault::Fault;
 use fault::is_lost;
 use headers::ResponseHeaders;
+use informational::Rules;
 use patience::{Over, Patience};
 use pool::{Lease, Pool};
 pub use servers::{Servers, can_be_prepared, look_at_all};
@@ -49,7 +51,7 @@ const MOST_IDLE: usize = 1024;
 /// One worker's way to the application.
 pub struct Application {
     identity: Arc<Identity>,
-    headers: ResponseHeaders,
+    rules: Arc<Rules>,
     balance: Balance,
     /// Whether a server is told its own Host instead of the public one.
     names_server: bool,
@@ -86,7 +88,10 @@ impl Application {
         let most_idle = MOST_IDLE.div_ceil(config.server.workers);
         Self {
             identity,
-            headers: ResponseHeaders::new(config),
+            rules: Arc::new(Rules {
+                headers: ResponseHeaders::new(config),
+                metrics: Arc::clone(&metrics),
+            }),
             balance: Balance::new(servers, most_idle, random),
             names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
@@ -113,6 +118,9 @@ impl Application {
         }
         *request.uri_mut() = origin_form(request.uri());
         let expectation = expectation_of(&mut request);
+        // HTTP/1.0 knows no informational responses, and over HTTP/2 they cannot be written.
+        let informs = request.version() == http::Version::HTTP_11;
+        let informed = informs.then(|| request.body().client());
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
@@ -133,8 +141,12 @@ impl Application {
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
         let started = Instant::now();
-        let (mut response, lease) = self.send(request, &progress, started).await?;
+        let (mut response, lease) = self
+            .send(request, informed.as_ref(), &progress, started)
+            .await?;
         self.metrics.upstream(started.elapsed());
+        // RFC 9110 2.5: ours, not the application's.
+        *response.version_mut() = http::Version::HTTP_11;
         let judged = headers::judge(&response, client.is_some());
         let bad = matches!(
             response.status(),
@@ -144,7 +156,8 @@ impl Application {
         judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
         let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
-        self.headers
+        self.rules
+            .headers
             .to_browser(response.headers_mut(), &self.metrics);
         if let Some(refusal) = expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
@@ -172,6 +185,7 @@ impl Application {
     async fn send(
         &self,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         progress: &Rc<Progress>,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
@@ -183,7 +197,7 @@ impl Application {
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
             let failed = match self
-                .attempt(pool, request, repeatable, progress, started)
+                .attempt(pool, request, informed, repeatable, progress, started)
                 .await
             {
                 Ok(answered) => return Ok(answered),
@@ -206,6 +220,7 @@ impl Application {
         &self,
         pool: &Rc<Pool>,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         repeatable: bool,
         progress: &Rc<Progress>,
         started: Instant,
@@ -231,6 +246,7 @@ impl Application {
             };
             let connection = lease.hold(connection);
             connection.spare.want(repeatable);
+            connection.ear.listen(informed, &self.rules);
             let answer = connection.sender.try_send_request(request);
             let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),

@@ -35,6 +35,16 @@ impl ResponseHeaders {
         }
     }
 
+    /// Rules that drop these cookies and know no address.
+    #[cfg(test)]
+    pub(super) fn dropping(cookies: Cookies) -> Self {
+        Self {
+            cookies,
+            public_origin: String::new(),
+            authorities: Vec::new(),
+        }
+    }
+
     pub(super) fn to_browser(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
         if let Some(options) = headers.get(CONNECTION).cloned() {
             let named = options

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::connect::{Target, Transport};
+use super::informational::{Ear, Heard};
 use super::servers::{Servers, Why};
 use super::share::Share;
 use super::spare::{Remembering, Spare};
@@ -27,6 +28,7 @@ const MOST_SWEEPS: u32 = 5;
 pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) spare: Arc<Spare>,
+    pub(super) ear: Arc<Ear>,
 }
 
 /// One worker's connections to one server.
@@ -111,8 +113,8 @@ impl Pool {
     /// Makes a connection.
     pub(super) async fn connect(self: &Rc<Self>) -> Result<Connection, String> {
         let made = match self.target.connect().await {
-            Ok(Transport::Plain(stream)) => spoken_over(TokioIo::new(stream)).await,
-            Ok(Transport::Tls(stream)) => spoken_over(TokioIo::new(*stream)).await,
+            Ok(Transport::Plain(stream)) => spoken_over(stream).await,
+            Ok(Transport::Tls(stream)) => spoken_over(*stream).await,
             Err(reason) => Err(reason),
         };
         match &made {
@@ -137,9 +139,10 @@ impl Pool {
 
 async fn spoken_over<T>(transport: T) -> Result<Connection, String>
 where
-    T: Read + Write + Send + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let spare = Arc::new(Spare::default());
+    let (spare, ear) = (Arc::new(Spare::default()), Arc::new(Ear::default()));
+    let transport = TokioIo::new(Heard::new(transport, Arc::clone(&ear)));
     let transport = Remembering::new(transport, Arc::clone(&spare));
     let (sender, connection) = http1::handshake(transport)
         .await
@@ -148,7 +151,7 @@ where
         // What goes wrong on the connection is told to the request that is on it.
         let _ = connection.with_upgrades().await;
     });
-    Ok(Connection { sender, spare })
+    Ok(Connection { sender, spare, ear })
 }
 
 /// Closes what was idle for too long, as long as there is anything to look after.
@@ -193,6 +196,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // A connection that is still here was not given back: its answer is nobody's.
+        if let Some(connection) = &self.connection {
+            connection.ear.stop();
+        }
         self.pool.busy.set(self.pool.busy.get() - 1);
     }
 }

@@ -264,6 +264,12 @@ impl Identity {
         route: Option<&config::Route>,
         session: Option<&Arc<Session>>,
     ) -> Outgoing<B> {
+        // RFC 9110 7.6.3: the protocol that the request came by.
+        let via = match stripped.parts.version {
+            Version::HTTP_10 => "1.0 vestibule",
+            Version::HTTP_2 => "2 vestibule",
+            _ => "1.1 vestibule",
+        };
         let headers = &mut stripped.parts.headers;
         let put_back = session
             .filter(|_| self.forward_session_cookie)
@@ -273,7 +279,7 @@ impl Identity {
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.insert(FORWARDED, self.forwarded.clone());
-        headers.append(VIA, HeaderValue::from_static("1.1 vestibule"));
+        headers.append(VIA, HeaderValue::from_static(via));
         if let Ok(client) = HeaderValue::from_str(&stripped.client.to_string()) {
             headers.insert(X_FORWARDED_FOR, client);
         }

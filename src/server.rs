@@ -4,7 +4,11 @@
 
 mod connection;
 mod deadline;
+mod http2;
 mod open;
+mod preface;
+mod redirect;
+mod tls;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +31,8 @@ use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
+
+pub use tls::TlsFault;
 
 /// Connections that the system queues for a listener.
 const BACKLOG: i32 = 4096;
@@ -58,6 +64,9 @@ pub enum StartFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate and its key do not work.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -86,7 +95,9 @@ pub async fn serve(
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
     let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
+    let tls = set_up_tls(&config)?;
     let (sockets, public) = listen(&config)?;
+    let redirects = redirect_listeners(&config)?;
     let (admin, admin_address) = match &config.admin {
         Some(admin) => {
             let (listener, address) = bind(admin.listen, false)?;
@@ -95,9 +106,22 @@ pub async fn serve(
         None => (None, None),
     };
     let draining = Arc::new(AtomicBool::new(false));
-    let background = keep_up(&endpoints, admin, &draining);
-    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
-        .map_err(StartFault::Worker)?;
+    let mut background = keep_up(&endpoints, admin, &draining);
+    let acceptor = tls.map(|(acceptor, files)| {
+        let (clock, metrics) = (Arc::clone(&endpoints.clock), Arc::clone(&metrics));
+        background.push(tokio::spawn(files.follow(clock, metrics)));
+        acceptor
+    });
+    background.extend(redirect::start(redirects, &endpoints, &phase));
+    let workers = worker::start(
+        sockets,
+        &endpoints,
+        &identity,
+        &metrics,
+        &phase,
+        acceptor.as_ref(),
+    )
+    .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
     let _ = ready.send(Listening {
@@ -223,6 +247,21 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
         addresses.push(address);
     }
     Ok((sockets, addresses))
+}
+
+fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, TlsFault> {
+    let Some(files) = &config.server.tls else {
+        return Ok(None);
+    };
+    let authority = &config.server.public_url.authority;
+    tls::set_up(files, authority, &SystemClock).map(Some)
+}
+
+fn redirect_listeners(config: &Config) -> Result<Vec<TcpListener>, StartFault> {
+    let wanted = config.server.redirect_listen.iter();
+    wanted
+        .map(|address| bind(*address, true).map(|(listener, _)| listener))
+        .collect()
 }
 
 fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {

@@ -1,7 +1,8 @@
 //! What a request is, by its method and header alone: whether it is well formed, and whether somebody
 //! is looking at what comes back.
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Version};
 use hyper::body::Incoming;
 
 use crate::identity::Stripped;
@@ -37,9 +38,33 @@ pub(super) fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection
     {
         return malformed("found user information in the target");
     }
-    match stripped.headers().len() > MOST_FIELDS {
+    if stripped.version() == Version::HTTP_2 {
+        sound_target(stripped)?;
+    }
+    // HTTP/2 has no bound of hyper's, so what was dropped counts here.
+    let fields = stripped.headers().len() + stripped.dropped() as usize;
+    match fields > MOST_FIELDS {
         true => Err(Rejection::of(Kind::HeaderTooLarge)),
         false => Ok(()),
+    }
+}
+
+/// HTTP/2 names scheme and authority apart from Host: they must be HTTP's, and agree (RFC 9113 8.3.1).
+fn sound_target(stripped: &Stripped<Incoming>) -> Result<(), Rejection> {
+    let malformed = |found: &str| Err(Rejection::because(Kind::BadRequest, found));
+    let (target, mut hosts) = (stripped.uri(), stripped.headers().get_all(HOST).iter());
+    if !matches!(target.scheme_str(), Some("http" | "https")) {
+        return malformed("expected :scheme http or https, found another or none");
+    }
+    let agrees = |host: &HeaderValue| {
+        let authority = target
+            .authority()
+            .map(|authority| authority.as_str().as_bytes());
+        authority.is_none_or(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
+    };
+    match hosts.all(agrees) {
+        true => Ok(()),
+        false => malformed("expected one host, found :authority and Host that differ"),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -69,6 +70,11 @@ impl Arrivals {
         }))
     }
 
+    /// Something has arrived.
+    pub(super) fn arrived(&self) {
+        self.0.arrived();
+    }
+
     /// A whole header section is here: its clock stops until the answer has gone.
     pub(super) fn request(&self) -> InFlight {
         self.0.answering.store(true, Ordering::Relaxed);
@@ -108,16 +114,21 @@ impl Drop for InFlight {
     }
 }
 
-/// A stream that notes when something arrives.
+/// A stream that notes when something arrives, and gives first what was read of it before.
 #[derive(Debug)]
 pub(super) struct Timed<S> {
+    first: Bytes,
     stream: S,
     arrivals: Arrivals,
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(stream: S, arrivals: Arrivals) -> Self {
-        Self { stream, arrivals }
+    pub(super) fn new(first: Bytes, stream: S, arrivals: Arrivals) -> Self {
+        Self {
+            first,
+            stream,
+            arrivals,
+        }
     }
 }
 
@@ -127,6 +138,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let count = self.first.len().min(into.remaining());
+            into.put_slice(&self.first[..count]);
+            self.first.advance(count);
+            if self.first.is_empty() {
+                self.first = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() && into.filled().len() > before {

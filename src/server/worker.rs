@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::Phase;
-use super::connection::{self, Rules};
+use super::connection::{self, Front};
 use super::open::{Guard, Open};
+use super::tls::Acceptor;
 use crate::endpoint::Endpoints;
 use crate::identity::Identity;
 use crate::proxy::Proxy;
@@ -31,6 +32,7 @@ pub(super) fn start(
     identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
     phase: &watch::Receiver<Phase>,
+    tls: Option<&Acceptor>,
 ) -> std::io::Result<Vec<Worker>> {
     let room = Arc::new(Semaphore::new(endpoints.config.server.limits.connections));
     let control = Handle::current();
@@ -42,23 +44,24 @@ pub(super) fn start(
             (Arc::clone(endpoints), Arc::clone(identity), control.clone());
         let (metrics, phase, room) = (metrics.worker(index), phase.clone(), Arc::clone(&room));
         let (sender, ended) = oneshot::channel();
+        let tls = tls.cloned();
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let rules = Rules::new(&endpoints.config.server.limits);
+                let config = Arc::clone(&endpoints.config);
                 let proxy = Rc::new(Proxy::new(
                     endpoints,
                     identity,
                     control,
                     Arc::clone(&metrics),
                 ));
+                let front = Rc::new(Front::new(proxy, &config.server, tls));
                 let open = Open::default();
                 let local = LocalSet::new();
                 for socket in sockets {
                     let accepting = accept(
                         socket,
-                        Rc::clone(&proxy),
-                        rules,
+                        Rc::clone(&front),
                         metrics.clone(),
                         phase.clone(),
                         room.clone(),
@@ -77,8 +80,7 @@ pub(super) fn start(
 
 async fn accept(
     socket: TcpListener,
-    proxy: Rc<Proxy>,
-    rules: Rules,
+    front: Rc<Front>,
     metrics: Arc<WorkerMetrics>,
     mut phase: watch::Receiver<Phase>,
     room: Arc<Semaphore>,
@@ -100,7 +102,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 let answering =
-                    connection::serve(stream, peer.ip(), Rc::clone(&proxy), rules, phase.clone());
+                    connection::serve(stream, peer.ip(), Rc::clone(&front), phase.clone());
                 keep(answering, permit, metrics.connection(), open.guard());
             }
             Err(error) => {
@@ -122,8 +124,7 @@ async fn accept(
             .set_nonblocking(true)
             .and_then(|()| tokio::net::TcpStream::from_std(stream));
         let Ok(stream) = stream else { continue };
-        let answering =
-            connection::serve(stream, peer.ip(), Rc::clone(&proxy), rules, phase.clone());
+        let answering = connection::serve(stream, peer.ip(), Rc::clone(&front), phase.clone());
         keep(answering, permit, metrics.connection(), open.guard());
     }
 }

@@ -32,6 +32,11 @@ struct ProviderLabel {
     provider: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 /// The process's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +44,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     provisioning: Family<DirectoryLabels, Counter>,
     provider_up: Family<ProviderLabel, Gauge>,
+    reloads: Family<OutcomeLabel, Counter>,
     sessions: Gauge,
     store_up: Gauge,
 }
@@ -52,6 +58,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("vestibule");
         let (logins, provisioning, provider_up) =
             (Family::default(), Family::default(), Family::default());
+        let reloads = Family::<OutcomeLabel, Counter>::default();
+        for outcome in ["ok", "failed"] {
+            drop(reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
+        registry.register(
+            "reloads",
+            "Files that were read again while running",
+            reloads.clone(),
+        );
         let (sessions, store_up) = (Gauge::default(), Gauge::default());
         registry.register(
             "logins",
@@ -77,6 +92,7 @@ impl Metrics {
             logins,
             provisioning,
             provider_up,
+            reloads,
             sessions,
             store_up,
         }
@@ -114,6 +130,11 @@ impl Metrics {
                 provider: provider.to_owned(),
             })
             .set(i64::from(up));
+    }
+
+    /// Counts files that changed and were read again: `ok`, or `failed` and left as they were.
+    pub fn reload(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Says how many sessions are live.

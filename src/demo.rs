@@ -13,12 +13,13 @@ mod settings;
 mod user_agent;
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -194,6 +195,7 @@ struct Demo {
     proxy: Proxy,
     _provider: Provider,
     _application: Application,
+    _reserved: [Reserved; 2],
 }
 
 impl Demo {
@@ -210,10 +212,13 @@ impl Demo {
         let provider_at = provider_at.map_err(Error::Listen)?;
         let application_at = listener::bind(preferred.application).await;
         let application_at = application_at.map_err(Error::Listen)?;
-        let [proxy, admin] = free_ports([preferred.proxy, preferred.admin])?;
+        let reserved = [
+            Reserved::port(preferred.proxy).map_err(Error::Listen)?,
+            Reserved::port(preferred.admin).map_err(Error::Listen)?,
+        ];
         let addresses = Addresses {
-            proxy,
-            admin,
+            proxy: reserved[0].port,
+            admin: reserved[1].port,
             application: port_of(&application_at)?,
             provider: provider_at.first().map_or(Ok(0), port_of)?,
         };
@@ -237,6 +242,7 @@ impl Demo {
             _provider: provider.map_err(Error::Listen)?,
             _application: application.map_err(Error::Listen)?,
             proxy: start_proxy(config).await?,
+            _reserved: reserved,
         };
         demo.can_sign_in().await?;
         Ok(demo)
@@ -327,20 +333,36 @@ fn client_of(config: &Config, secret: &str) -> Result<Client, Error> {
     })
 }
 
-/// These ports, or free ones in their place. The proxy binds them itself, a moment later.
-fn free_ports<const N: usize>(preferred: [u16; N]) -> Result<[u16; N], Error> {
-    let bind = |port| StdListener::bind((Ipv4Addr::LOCALHOST, port));
-    // All are held until the last is chosen, so that none is given twice.
-    let mut held = Vec::with_capacity(N);
-    let mut ports = [0; N];
-    for (port, preferred) in ports.iter_mut().zip(preferred) {
-        let listener = bind(preferred)
-            .or_else(|_| bind(0))
-            .map_err(Error::Listen)?;
-        *port = listener.local_addr().map_err(Error::Listen)?.port();
-        held.push(listener);
+/// A loopback port that is the proxy's to listen on, and no other demo's.
+#[derive(Debug)]
+struct Reserved {
+    port: u16,
+    _socket: Socket,
+}
+
+impl Reserved {
+    /// This port, or a free one in its place.
+    fn port(preferred: u16) -> io::Result<Self> {
+        Self::exactly(preferred).or_else(|_| Self::exactly(0))
     }
-    Ok(ports)
+
+    fn exactly(port: u16) -> io::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        // Connections of an earlier run that linger on the port are no hindrance.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        // It was free of any other. From here on it takes this process's listeners, which share their
+        // ports, and no second reservation.
+        socket.set_reuse_address(false)?;
+        socket.set_reuse_port(true)?;
+        let bound = socket.local_addr()?.as_socket();
+        let port = bound.map(|bound| bound.port()).unwrap_or_default();
+        Ok(Self {
+            port,
+            _socket: socket,
+        })
+    }
 }
 
 fn port_of(listener: &TcpListener) -> Result<u16, Error> {
@@ -375,4 +397,17 @@ Vestibule demo, on this machine only
         application = addresses.application,
         file = demo.written.proxy_toml.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_no_other_demos() {
+        let first = Reserved::port(0).unwrap();
+        let second = Reserved::port(first.port).unwrap();
+        assert_ne!(first.port, second.port);
+        assert!(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, first.port)).is_err());
+    }
 }

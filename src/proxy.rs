@@ -2,32 +2,34 @@
 //! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
-mod access;
 mod host;
+mod reader;
 mod reading;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::config::{self, Access};
 use crate::endpoint::{Asked, Endpoints};
-use crate::identity::{Identity, Stripped};
+use crate::identity::{Borne, Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
 use crate::route::{Destination, Endpoint};
-use crate::session::{Glance, Session};
+use crate::session::{Glance, Recent, Remembered, Session};
+use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
-use crate::upstream::{Application, Body, Fault};
+use crate::upstream::{Application, Arriving, Body, Fault};
 
-use access::AccessLine;
 use host::{Host, Hosts};
+use reader::Reader;
 use reading::{destination_of, is_navigation, well_formed};
 
 /// One worker's front door.
@@ -36,10 +38,11 @@ pub struct Proxy {
     identity: Arc<Identity>,
     application: Application,
     hosts: Hosts,
+    recent: Recent,
     login: String,
     origin: String,
     base_path: String,
-    log_access: bool,
+    access_log: Option<Rc<AccessLog>>,
     control: Handle,
     ids: RequestIds,
     metrics: Arc<WorkerMetrics>,
@@ -57,23 +60,28 @@ impl Proxy {
     /// Prepares a worker; `control` is the runtime that owns the store and the providers.
     pub fn new(
         endpoints: Arc<Endpoints>,
-        identity: Arc<Identity>,
         control: Handle,
         metrics: Arc<WorkerMetrics>,
+        access_log: Option<Rc<AccessLog>>,
     ) -> Self {
         let (config, clock) = (&endpoints.config, Arc::clone(&endpoints.clock));
+        // A worker's own: its header values are counted references, which no other core should write.
+        let identity = Arc::new(Identity::new(config));
         Self {
             application: Application::new(
                 config,
+                &endpoints.servers,
                 Arc::clone(&identity),
                 clock,
+                &*endpoints.random,
                 Arc::clone(&metrics),
             ),
             hosts: Hosts::new(&config.server),
             login: format!("{}/login", config.server.auth_prefix()),
             origin: config.server.public_url.origin(),
             base_path: config.server.public_url.base_path().to_owned(),
-            log_access: config.log.access,
+            recent: Recent::new(config),
+            access_log,
             ids: RequestIds::new(&*endpoints.random),
             endpoints,
             identity,
@@ -82,37 +90,55 @@ impl Proxy {
         }
     }
 
+    /// Looks at who is at the other end of a connection.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        self.identity.peer(address)
+    }
+
     /// Answers a request: always with a response, logged and counted once.
-    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
-        let (id, started) = (self.ids.next(), Instant::now());
+    pub async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
+        let started = Instant::now();
         let stripped = self.identity.strip(request, peer);
         self.metrics.stripped(stripped.dropped());
-        let line = self.log_access.then(|| AccessLine::of(&stripped, id));
-        let answer = self.life_of(stripped, id).await;
-        let (status, took) = (answer.response.status().as_u16(), started.elapsed());
-        self.metrics.request(answer.access, status, took);
-        if let Some(line) = line {
-            line.write(status, took, &answer);
-        }
+        let reader = Reader::of(&stripped, self.ids.next());
+        let answer = self.life_of(stripped, &reader).await;
+        self.note(&answer, &reader, started.elapsed());
         answer.response
     }
 
+    fn note(&self, answer: &Answer, reader: &Reader, took: Duration) {
+        let status = answer.response.status().as_u16();
+        self.metrics.request(answer.access, status, took);
+        if let Some(log) = &self.access_log {
+            let line = Line {
+                id: reader.id,
+                client: reader.client,
+                method: reader.method.as_str(),
+                path: answer.hidden_path.as_deref().unwrap_or(reader.uri.path()),
+                status,
+                access: answer.access.as_str(),
+                took,
+            };
+            log.note(&line, SystemTime::now());
+        }
+    }
+
     /// The answer to a header section that did not arrive in time: 408, whatever it might have asked.
-    pub fn timed_out(&self, peer: IpAddr) -> Response<Bytes> {
+    pub fn timed_out(&self, peer: &Peer) -> Response<Bytes> {
         self.unread(Rejection::of(Kind::RequestTimeout), peer)
     }
 
     /// The answer to HTTP without TLS where TLS is expected: 400, its request unread.
-    pub fn spoke_plain(&self, peer: IpAddr) -> Response<Bytes> {
+    pub fn spoke_plain(&self, peer: &Peer) -> Response<Bytes> {
         let detail = "expected a TLS handshake, found HTTP; open the https address";
         self.unread(Rejection::because(Kind::BadRequest, detail), peer)
     }
 
-    fn unread(&self, rejection: Rejection, peer: IpAddr) -> Response<Bytes> {
+    fn unread(&self, rejection: Rejection, peer: &Peer) -> Response<Bytes> {
         let (method, headers) = (Method::GET, HeaderMap::new());
         let context = Context {
             id: self.ids.next(),
-            client: peer,
+            client: peer.address(),
             method: &method,
             path: "",
             headers: &headers,
@@ -120,13 +146,14 @@ impl Proxy {
         self.metrics.request(
             AccessLabel::None,
             rejection.kind.status().as_u16(),
-            std::time::Duration::ZERO,
+            Duration::ZERO,
         );
         self.endpoints.write(&rejection, &context, None)
     }
 
     /// The life of a request.
-    async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+    async fn life_of(&self, stripped: Stripped<Arriving>, reader: &Reader) -> Answer {
+        let id = reader.id;
         let destination = match self.admitted(&stripped) {
             Ok(destination) => destination,
             Err(rejection) => return self.turned_away(rejection, &stripped, id),
@@ -134,8 +161,8 @@ impl Proxy {
         match destination {
             Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
             Destination::Application { access, route } => match access {
-                Access::Login => self.login(stripped, route, id).await,
-                Access::Open => self.open(stripped, route, id).await,
+                Access::Login => self.login(stripped, route, reader).await,
+                Access::Open => self.open(stripped, route, reader).await,
                 Access::Deny => self.denied(&stripped, route, id),
             },
             Destination::Canonical(target) => moved(
@@ -149,7 +176,7 @@ impl Proxy {
     }
 
     /// Where a request may go, once it is well formed, its path means one thing, and its host is ours.
-    fn admitted(&self, stripped: &Stripped<Incoming>) -> Result<Destination<'_>, Rejection> {
+    fn admitted(&self, stripped: &Stripped<Arriving>) -> Result<Destination<'_>, Rejection> {
         well_formed(stripped)?;
         let (method, path) = (stripped.method(), stripped.uri().path());
         let found = self.endpoints.routes.find(method, path);
@@ -167,6 +194,11 @@ impl Proxy {
             Host::Alias if is_navigation(stripped) => {
                 Ok(Destination::Canonical(format!("{}{path}", self.origin)))
             }
+            // RFC 9112 3.2: without a Host, or with several, nobody is asked for.
+            Host::Foreign if stripped.host().is_none() => Err(Rejection::because(
+                Kind::BadRequest,
+                "expected one Host, found none or several",
+            )),
             Host::Alias | Host::Foreign => Err(Rejection::because(
                 Kind::WrongHost,
                 self.hosts.expected(stripped.host()),
@@ -178,7 +210,7 @@ impl Proxy {
     fn turned_away(
         &self,
         rejection: Rejection,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         id: RequestId,
     ) -> Answer {
         let in_doubt = rejection.kind == Kind::BadRequest;
@@ -193,19 +225,18 @@ impl Proxy {
 
     async fn open(
         &self,
-        stripped: Stripped<Incoming>,
+        stripped: Stripped<Arriving>,
         route: Option<&config::Route>,
-        id: RequestId,
+        reader: &Reader,
     ) -> Answer {
-        let asked = Asked::reader_of(&stripped, id);
         let outgoing = self.identity.anonymous(stripped, route);
         let answer = self.application.forward(outgoing).await;
-        self.forwarded(answer, &asked, AccessLabel::Open, route)
+        self.forwarded(answer, reader, AccessLabel::Open, route)
     }
 
     fn denied(
         &self,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         route: Option<&config::Route>,
         id: RequestId,
     ) -> Answer {
@@ -216,38 +247,43 @@ impl Proxy {
     /// A path that needs a signed-in user: with a known session no I/O but the application's.
     async fn login(
         &self,
-        stripped: Stripped<Incoming>,
+        stripped: Stripped<Arriving>,
         route: Option<&config::Route>,
-        id: RequestId,
+        reader: &Reader,
     ) -> Answer {
-        let Some(session) = self.session_of(stripped.headers()).await else {
-            return self.sign_in(&stripped, route, id);
+        let Some((session, cookie)) = self.session_of(stripped.headers()).await else {
+            return self.sign_in(&stripped, route, reader.id);
         };
-        let asked = Asked::reader_of(&stripped, id);
-        let outgoing = self.identity.of(stripped, &session, route);
-        let answer = self.forwarded(
-            self.application.forward(outgoing).await,
-            &asked,
-            AccessLabel::Login,
-            route,
-        );
-        self.watch_for_loops(&answer.response, &session);
+        let borne = Borne {
+            session: &session,
+            cookie,
+        };
+        let outgoing = self.identity.of(stripped, borne, route);
+        let answer = self.application.forward(outgoing).await;
+        let answer = self.forwarded(answer, reader, AccessLabel::Login, route);
+        self.watch_for_loops(&answer.response, session.session());
         answer
     }
 
-    async fn session_of(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
-        let now = self.endpoints.clock.now();
-        match self.endpoints.sessions.glance(headers, now) {
-            Glance::Known(session) => Some(session),
+    /// The live session of a request, and which of its session cookies named it.
+    async fn session_of(&self, headers: &HeaderMap) -> Option<(Rc<Remembered>, usize)> {
+        let (now, sessions) = (self.endpoints.clock.now(), &self.endpoints.sessions);
+        let first = sessions.cookies().session_values(headers).next()?;
+        if let Some(session) = self.recent.find(first, now) {
+            return Some((session, 0));
+        }
+        match sessions.glance(headers, now) {
+            Glance::Known(session) => Some((self.recent.remember(first, session), 0)),
             Glance::Nothing => None,
             Glance::Unseen(tokens) => {
-                let sessions = Arc::clone(&self.endpoints.sessions);
+                let sessions = Arc::clone(sessions);
                 // The store belongs to the control runtime; a panic there is no session here.
-                self.control
-                    .spawn(async move { sessions.recognise(&tokens, now).await })
-                    .await
-                    .ok()
-                    .flatten()
+                let recognised = self.control.spawn(async move {
+                    let (session, which) = sessions.recognise(&tokens, now).await?;
+                    Some((session, tokens.into_iter().nth(which)?, which))
+                });
+                let (session, token, which) = recognised.await.ok().flatten()?;
+                Some((self.recent.remember(token.as_bytes(), session), which))
             }
         }
     }
@@ -256,7 +292,7 @@ impl Proxy {
     /// else gets 401 and no cookie.
     fn sign_in(
         &self,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         route: Option<&config::Route>,
         id: RequestId,
     ) -> Answer {
@@ -278,7 +314,7 @@ impl Proxy {
         }
     }
 
-    async fn own(&self, endpoint: Endpoint, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+    async fn own(&self, endpoint: Endpoint, stripped: Stripped<Arriving>, id: RequestId) -> Answer {
         let (asked, endpoints) = (Asked::of(&stripped, id), Arc::clone(&self.endpoints));
         let answered = self
             .control
@@ -303,7 +339,7 @@ impl Proxy {
     fn forwarded(
         &self,
         answer: Result<Response<Body>, Fault>,
-        asked: &Asked,
+        reader: &Reader,
         access: AccessLabel,
         route: Option<&config::Route>,
     ) -> Answer {
@@ -317,19 +353,19 @@ impl Proxy {
             };
             let path = route
                 .filter(|route| !route.log_path)
-                .map_or(asked.uri.path(), |route| &route.path);
+                .map_or(reader.uri.path(), |route| &route.path);
             let context = Context {
-                id: asked.id,
-                client: asked.client,
-                method: &asked.method,
+                id: reader.id,
+                client: reader.client,
+                method: &reader.method,
                 path,
-                headers: &asked.headers,
+                headers: &reader.headers(),
             };
             self.endpoints
                 .write(
                     &Rejection::because(kind, fault),
                     &context,
-                    asked.repeatable_address(),
+                    reader.repeatable_address(),
                 )
                 .map(Body::own)
         });
@@ -343,7 +379,7 @@ impl Proxy {
     fn reject(
         &self,
         rejection: Rejection,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         id: RequestId,
         access: AccessLabel,
         route: Option<&config::Route>,

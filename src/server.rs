@@ -22,15 +22,16 @@ use tokio::sync::{oneshot, watch};
 use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
-use crate::environment::{Clock, SystemClock, SystemRandom};
-use crate::identity::Identity;
+use crate::environment::{Clock, Random, SystemClock, SystemRandom};
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Servers;
 
 pub use tls::TlsFault;
 
@@ -67,6 +68,9 @@ pub enum StartFault {
     /// The certificate and its key do not work.
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    /// Connections to the application cannot be prepared.
+    #[error("upstream: {0}")]
+    Upstream(String),
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -93,14 +97,13 @@ pub async fn serve(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
-    let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
     let tls = set_up_tls(&config)?;
     let (sockets, public) = listen(&config)?;
     let redirects = redirect_listeners(&config)?;
     let (admin, admin_address) = match &config.admin {
         Some(admin) => {
-            let (listener, address) = bind(admin.listen, false)?;
+            let (listener, address) = bind(admin.listen)?;
             (Some(listener), Some(address))
         }
         None => (None, None),
@@ -113,11 +116,17 @@ pub async fn serve(
         acceptor
     });
     background.extend(redirect::start(redirects, &endpoints, &phase));
+    let access_log = match config.log.access {
+        true => {
+            access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
+        }
+        false => None,
+    };
     let workers = worker::start(
         sockets,
         &endpoints,
-        &identity,
         &metrics,
+        access_log.as_ref(),
         &phase,
         acceptor.as_ref(),
     )
@@ -130,6 +139,9 @@ pub async fn serve(
     });
     stop.await;
     drain(&config, &draining, &phase_sender, workers).await;
+    if let Some(log) = access_log {
+        log.flush();
+    }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     let now = SystemClock.now();
     if let Err(error) = endpoints
@@ -155,16 +167,20 @@ enum Phase {
 
 async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
     let store = Store::open(&config.store.sqlite).await?;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
+        .map_err(StartFault::Upstream)?;
     Ok(Endpoints {
         routes: Arc::new(Routes::new(config)),
         parties: RelyingParties::new(config)?,
+        servers: Arc::new(servers),
         sealer: Sealer::new(&config.session),
         sessions: Arc::new(Sessions::new(config, store.clone())?),
         provisioning: Provisioning::new(config, store.clone()),
         store,
         metrics: Arc::clone(metrics),
         clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
+        random,
         recurrence: Default::default(),
         config: Arc::clone(config),
     })
@@ -181,6 +197,10 @@ fn keep_up(
         .iter()
         .map(|party| tokio::spawn(Arc::clone(party).stay_discovered()));
     let mut tasks: Vec<_> = parties.collect();
+    tasks.extend(
+        (0..endpoints.servers.count())
+            .map(|index| tokio::spawn(Arc::clone(&endpoints.servers).stay_checked(index))),
+    );
     let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
     tasks.push(tokio::spawn(async move {
         loop {
@@ -239,7 +259,7 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
     for wanted in &config.server.listen {
         let mut address = *wanted;
         for sockets in &mut sockets {
-            let (socket, bound) = bind(address, true)?;
+            let (socket, bound) = bind(address)?;
             // Port 0: the system chooses once, and every worker shares its choice.
             address = bound;
             sockets.push(socket);
@@ -260,11 +280,11 @@ fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, Tl
 fn redirect_listeners(config: &Config) -> Result<Vec<TcpListener>, StartFault> {
     let wanted = config.server.redirect_listen.iter();
     wanted
-        .map(|address| bind(*address, true).map(|(listener, _)| listener))
+        .map(|address| bind(*address).map(|(listener, _)| listener))
         .collect()
 }
 
-fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
     let bound = || {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -272,7 +292,8 @@ fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), 
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
+        // Workers share an address, and so does the process that takes over from this one.
+        socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

@@ -69,6 +69,7 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
         server::StartFault::Tls(_) => {
             "put certificate and key of one pair into the files of server.tls"
         }
+        server::StartFault::Upstream(_) => "vestibule check --online tells how each server is",
         server::StartFault::Provider(_) | server::StartFault::Worker(_) => {
             "vestibule check --online tells more"
         }

@@ -25,8 +25,9 @@ use super::deadline::{Arrivals, Late, Timed};
 use super::tls::{Acceptor, Opening};
 use super::{http2, preface};
 use crate::config;
+use crate::identity::Peer;
 use crate::proxy::Proxy;
-use crate::upstream::Body;
+use crate::upstream::{Arriving, Body};
 
 /// How long a client may be silent while its connection closes.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -71,7 +72,7 @@ impl Front {
     }
 
     /// Answers a request, on whatever HTTP it came.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
         let mut response = self.proxy.answer(request, peer).await;
         self.secure(&mut response);
         response
@@ -86,7 +87,7 @@ impl Front {
         }
     }
 
-    fn timed_out(&self, peer: IpAddr) -> Vec<u8> {
+    fn timed_out(&self, peer: &Peer) -> Vec<u8> {
         let mut response = self.proxy.timed_out(peer);
         self.secure(&mut response);
         written(&response)
@@ -103,6 +104,7 @@ pub(super) async fn serve(
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let peer = Rc::new(front.proxy.peer(peer));
     if front.tls.is_some() {
         return Box::pin(over_tls(stream, peer, front, phase)).await;
     }
@@ -113,7 +115,7 @@ pub(super) async fn serve(
         Begun::Over => return,
         Begun::Late => {
             // Whoever went away need not be told.
-            let _ = stream.write_all(&front.timed_out(peer)).await;
+            let _ = stream.write_all(&front.timed_out(&peer)).await;
             return close_in_order(stream).await;
         }
     };
@@ -150,7 +152,7 @@ async fn begun(
 /// A whole handshake within `header_timeout`, then what was agreed on.
 async fn over_tls(
     stream: TcpStream,
-    peer: IpAddr,
+    peer: Rc<Peer>,
     front: Rc<Front>,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -170,7 +172,7 @@ async fn over_tls(
         Ok(Opening::Plain(mut stream)) => {
             // Whoever went away need not be told. Not over TLS, so without HSTS (RFC 6797 7.2).
             let _ = stream
-                .write_all(&written(&front.proxy.spoke_plain(peer)))
+                .write_all(&written(&front.proxy.spoke_plain(&peer)))
                 .await;
             close_in_order(stream).await;
         }
@@ -182,17 +184,20 @@ async fn speak_http1<S>(
     first: Bytes,
     stream: S,
     arrivals: Arrivals,
-    peer: IpAddr,
+    peer: Rc<Peer>,
     front: Rc<Front>,
     phase: watch::Receiver<Phase>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Rc::clone(&front));
-    let service = service_fn(move |request| {
-        let (front, in_flight, closing) = (Rc::clone(&answering), noted.request(), closing.clone());
+    let (noted, closing) = (arrivals.clone(), phase.clone());
+    let answering = (Rc::clone(&front), Rc::clone(&peer));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| Arriving::new(body, || noted.client()));
+        let ((front, peer), in_flight, closing) =
+            (answering.clone(), noted.request(), closing.clone());
         async move {
-            let mut response = front.answer(request, peer).await;
+            let mut response = front.answer(request, &peer).await;
             if *closing.borrow() != Phase::Serving {
                 say_close(&mut response);
             }
@@ -200,8 +205,8 @@ async fn speak_http1<S>(
         }
     });
     let timed = Timed::new(first, stream, arrivals.clone());
-    let late = || front.timed_out(peer);
-    http1(timed, arrivals, service, front.rules, peer, phase, late).await;
+    let (address, late) = (peer.address(), || front.timed_out(&peer));
+    http1(timed, arrivals, service, front.rules, address, phase, late).await;
 }
 
 /// HTTP/1 with any service; `late` is the answer to a header section that did not come in time.

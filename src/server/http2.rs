@@ -9,12 +9,14 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +26,8 @@ use tokio::time::Instant;
 
 use super::Phase;
 use super::connection::{Answering, Front, Rules};
+use crate::identity::Peer;
+use crate::upstream::{Arriving, Client};
 use frames::Frames;
 
 /// Requests that one connection has in flight; RFC 9113 6.5.2 advises against fewer than 100.
@@ -48,7 +52,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) async fn serve<S>(
     first: Bytes,
     stream: S,
-    peer: IpAddr,
+    peer: Rc<Peer>,
     front: Rc<Front>,
     mut phase: watch::Receiver<Phase>,
 ) where
@@ -57,11 +61,13 @@ pub(super) async fn serve<S>(
     let rules = front.rules;
     let streams = Streams::new();
     let counted = Rc::clone(&streams);
-    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        let (front, in_flight) = (Rc::clone(&front), Streams::request(&counted));
+    let (answering, unwatched) = ((front, Rc::clone(&peer)), Arc::new(Unwatched));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        join_cookies(request.headers_mut());
+        let request = request.map(|body| Arriving::new(body, || unwatched.clone()));
+        let ((front, peer), in_flight) = (answering.clone(), Streams::request(&counted));
         async move {
-            join_cookies(request.headers_mut());
-            let response = front.answer(request, peer).await;
+            let response = front.answer(request, &peer).await;
             Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
         }
     });
@@ -74,7 +80,7 @@ pub(super) async fn serve<S>(
     let mut ending = false;
     loop {
         tokio::select! {
-            ended = &mut connection => return told(ended, peer),
+            ended = &mut connection => return told(ended, peer.address()),
             () = streams.late(rules) => break,
             _ = phase.wait_for(|phase| *phase != Phase::Serving), if !ending => {
                 ending = true;
@@ -118,6 +124,15 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
         tokio::task::spawn_local(stream);
     }
+}
+
+/// A body here keeps nobody waiting but its own stream: its end need not be known to the connection.
+#[derive(Debug)]
+struct Unwatched;
+
+impl Client for Unwatched {
+    fn body_begins(&self) {}
+    fn body_ends(&self) {}
 }
 
 /// A client may send each cookie as a field of its own (RFC 9113 8.2.3); everybody else reads one.

@@ -37,6 +37,11 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabel {
+    server: String,
+}
+
 /// The process's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -45,6 +50,7 @@ pub struct Metrics {
     provisioning: Family<DirectoryLabels, Counter>,
     provider_up: Family<ProviderLabel, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
+    upstream_up: Family<ServerLabel, Gauge>,
     sessions: Gauge,
     store_up: Gauge,
 }
@@ -67,6 +73,7 @@ impl Metrics {
             "Files that were read again while running",
             reloads.clone(),
         );
+        let upstream_up = Family::<ServerLabel, Gauge>::default();
         let (sessions, store_up) = (Gauge::default(), Gauge::default());
         registry.register(
             "logins",
@@ -83,6 +90,11 @@ impl Metrics {
             "1 while sign-ins can be started at the provider",
             provider_up.clone(),
         );
+        registry.register(
+            "upstream_up",
+            "1 while the server of the application is well",
+            upstream_up.clone(),
+        );
         registry.register("sessions", "Live sessions in the store", sessions.clone());
         registry.register("store_up", "1 while the store answers", store_up.clone());
         registry.register_collector(Box::new(Workers(workers.clone())));
@@ -93,6 +105,7 @@ impl Metrics {
             provisioning,
             provider_up,
             reloads,
+            upstream_up,
             sessions,
             store_up,
         }
@@ -135,6 +148,15 @@ impl Metrics {
     /// Counts files that changed and were read again: `ok`, or `failed` and left as they were.
     pub fn reload(&self, outcome: &'static str) {
         self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Says whether a server of the application is well.
+    pub fn upstream_up(&self, server: &str, up: bool) {
+        self.upstream_up
+            .get_or_create(&ServerLabel {
+                server: server.to_owned(),
+            })
+            .set(i64::from(up));
     }
 
     /// Says how many sessions are live.

@@ -186,7 +186,12 @@ fn check_tells_what_is_wrong_with_the_files() {
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("server.tls"), "{said}");
     let cases = [
-        ("fullchain.pem", "x", "server.tls.certificate", "no certificate"),
+        (
+            "fullchain.pem",
+            "x",
+            "server.tls.certificate",
+            "no certificate",
+        ),
         (
             "privkey.pem",
             &authority.pair().key,
@@ -226,7 +231,10 @@ fn check_tells_what_is_wrong_with_the_files() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let (code, said) = check();
     assert_eq!(code, Some(0), "warnings are no faults: {said}");
-    for warning in ["expired on Fri, 31 Dec 2021", "does not name the host 127.0.0.1"] {
+    for warning in [
+        "expired on Fri, 31 Dec 2021",
+        "does not name the host 127.0.0.1",
+    ] {
         assert!(said.contains(warning), "{said}");
     }
 }
@@ -245,13 +253,21 @@ fn who_does_not_speak_tls_is_told_or_closed() {
     let malformed = ["access=\"none\"", "status=\"400\""];
     assert_eq!(proxy.metric("vestibule_requests_total", &malformed), 1.0);
     // SSH, half a ClientHello, nothing at all.
-    for (bytes, at_once) in [(&b"\x00hello"[..], true), (b"\x16\x03\x01", false), (b"", false)] {
+    for (bytes, at_once) in [
+        (&b"\x00hello"[..], true),
+        (b"\x16\x03\x01", false),
+        (b"", false),
+    ] {
         let begun = Instant::now();
         let mut wire = Wire::connect(proxy.address).unwrap();
         wire.send(bytes).unwrap();
         assert!(!matches!(wire.at_end(), Ok(false)), "{bytes:?} is answered");
         let took = begun.elapsed();
-        assert_eq!(took < Duration::from_millis(900), at_once, "{bytes:?}: {took:?}");
+        assert_eq!(
+            took < Duration::from_millis(900),
+            at_once,
+            "{bytes:?}: {took:?}"
+        );
         assert!(took < Duration::from_secs(5), "{bytes:?}: {took:?}");
     }
 }
@@ -313,7 +329,11 @@ fn plain_http_is_sent_on_to_https() {
     let ask = |line: &str, host: &str| exchange(address, format!("{line}\r\nHost: {host}\r\n\r\n"));
     let to = |target: &str| Some(format!("{}{target}", proxy.origin()));
     for (line, status, target) in [
-        ("GET /wfgen/a%20b?c=%2F&d HTTP/1.1", 308, "/wfgen/a%20b?c=%2F&d"),
+        (
+            "GET /wfgen/a%20b?c=%2F&d HTTP/1.1",
+            308,
+            "/wfgen/a%20b?c=%2F&d",
+        ),
         ("POST /anything HTTP/1.1", 308, "/anything"),
         ("GET / HTTP/1.0", 301, "/"),
     ] {
@@ -322,10 +342,20 @@ fn plain_http_is_sent_on_to_https() {
         assert_eq!(answer.header("location").map(str::to_owned), to(target));
         assert_eq!(answer.header("strict-transport-security"), None);
     }
-    assert_eq!(ask("GET /a HTTP/1.1", &format!("127.0.0.1:{port}")).status, 308);
+    assert_eq!(
+        ask("GET /a HTTP/1.1", &format!("127.0.0.1:{port}")).status,
+        308
+    );
     assert_eq!(ask("GET /a HTTP/1.1", "evil.example").status, 421);
-    assert_eq!(ask("GET http://evil.example/a HTTP/1.1", "127.0.0.1").status, 421);
-    for line in ["GET /a/../b HTTP/1.1", "GET //a HTTP/1.1", "GET /a%2fb HTTP/1.1"] {
+    assert_eq!(
+        ask("GET http://evil.example/a HTTP/1.1", "127.0.0.1").status,
+        421
+    );
+    for line in [
+        "GET /a/../b HTTP/1.1",
+        "GET //a HTTP/1.1",
+        "GET /a%2fb HTTP/1.1",
+    ] {
         assert_eq!(ask(line, "127.0.0.1").status, 400, "{line}");
     }
     assert_eq!(ask("CONNECT a:1 HTTP/1.1", "127.0.0.1").status, 400);
@@ -346,7 +376,10 @@ fn redirects_need_an_https_address() {
     let text = std::fs::read_to_string(&file).unwrap();
     for (line, key) in [
         ("hsts = \"1d\"", "server.hsts"),
-        ("redirect_listen = [\"127.0.0.1:1\"]", "server.redirect_listen"),
+        (
+            "redirect_listen = [\"127.0.0.1:1\"]",
+            "server.redirect_listen",
+        ),
     ] {
         let changed = text.replacen("[server]\n", &format!("[server]\n{line}\n"), 1);
         std::fs::write(&file, changed).unwrap();

@@ -85,7 +85,10 @@ impl Connection {
     }
 
     /// A request without a body, and its answer's header.
-    pub(crate) async fn head(&self, request: Request<()>) -> Result<Response<RecvStream>, h2::Error> {
+    pub(crate) async fn head(
+        &self,
+        request: Request<()>,
+    ) -> Result<Response<RecvStream>, h2::Error> {
         let (response, _) = self.begin(request, true).await;
         within(response).await
     }

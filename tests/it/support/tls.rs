@@ -10,7 +10,9 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::PATIENCE;
 use super::wire::Answer;
@@ -96,8 +98,7 @@ pub(crate) fn connect(address: SocketAddr, client: &Arc<ClientConfig>) -> io::Re
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     socket.set_nodelay(true)?;
-    let connection =
-        ClientConnection::new(Arc::clone(client), name()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::clone(client), name()).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(connection, socket);
     while tls.conn.is_handshaking() {
         tls.conn.complete_io(&mut tls.sock)?;

@@ -198,16 +198,6 @@ pub(crate) mod raw {
         Ok((head[3], head[4], stream, payload))
     }
 
-    /// Reads on to a frame of that kind.
-    pub(crate) fn read_to(from: &mut impl Read, kind: u8) -> io::Result<(u8, u32, Vec<u8>)> {
-        loop {
-            let (found, flags, stream, payload) = read(from)?;
-            if found == kind {
-                return Ok((flags, stream, payload));
-            }
-        }
-    }
-
     /// Preface and settings.
     pub(crate) fn greet(to: &mut impl Write) -> io::Result<()> {
         to.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())

@@ -415,6 +415,11 @@ impl Proxy {
         });
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         let child = self.child.as_ref().expect("it runs");

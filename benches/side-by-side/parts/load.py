@@ -102,7 +102,10 @@ class Sockets:
         return int(head.split()[1])
 
     def more(self, each):
-        data = each.recv(65_536)
+        try:
+            data = each.recv(65_536)
+        except OSError as fault:
+            raise Failure(f"the proxy does not answer: {fault}") from fault
         if not data:
             raise Failure("the proxy closed a connection that should have stayed open")
         return data

@@ -165,7 +165,7 @@ ROWS = [
     Row("direct", direct, what={"http", "bodies"}),
     Row("nginx", nginx, ["nginx"], what={"http", "bodies", "memory", "calls", "instructions"}),
     Row("nginx-large-buffers", nginx, ["nginx"], what={"bodies"}, options={"buffers": BEST_BUFFERS}),
-    Row("haproxy", haproxy, ["haproxy"], what={"http", "bodies", "memory"}),
+    Row("haproxy", haproxy, ["haproxy"], what={"http", "bodies"}),
     Row("envoy", envoy, ["envoy"], what={"http", "bodies", "memory"}),
     Row("nginx-auth_request", nginx, ["nginx"], what={"http"}, options={"auth_request": True}),
     Row("envoy-oauth2", envoy, ["envoy"], True, what={"http", "bodies"}),

@@ -42,6 +42,9 @@ def memory(bench, options):
         cells[-1]["pss"] = loaded["pss"]
         idle_connections(bench, row, note)
         if row.start is vestibule:
+            # A new process: what the idle connections left behind is not the sessions'.
+            bench.world.stop(bench.running[row.name].process)
+            bench.start(row)
             live_sessions(bench, row, note)
     return cells
 
@@ -121,7 +124,7 @@ def scaling(bench, options):
             for name in ("nginx", "vestibule"):
                 if options.rows and name not in options.rows:
                     continue
-                row = type(base[name])(f"{name}, {workers}", base[name].start, base[name].needs, base[name].signs_in,
+                row = type(base[name])(f"{name}-{workers}", base[name].start, base[name].needs, base[name].signs_in,
                                        options={"workers": workers, "cores": set(allowed[:workers])})
                 if row.name not in bench.running and not bench.start(row):
                     continue

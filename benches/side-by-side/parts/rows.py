@@ -61,7 +61,7 @@ def nginx(bench, row):
         workers=options.get("workers", 1), buffers=options.get("buffers", ""), certificate=certificate,
         listen="ssl http2" if options.get("h2") else "ssl" if tls else "",
         auth="auth_request /_decision;" if options.get("auth_request") else "")
-    process = world.start(["nginx", "-p", place, "-c", conf], options.get("cores", world.proxy_cores), row.name)
+    process = world.start([*options.get("under", []), "nginx", "-p", place, "-c", conf], options.get("cores", world.proxy_cores), row.name)
     world.wait_for_port(port, process, row.name)
     return Running(process, f"{'https' if tls else 'http'}://127.0.0.1:{port}")
 

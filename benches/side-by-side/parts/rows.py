@@ -58,11 +58,13 @@ def nginx(bench, row):
         certificate = f"ssl_certificate {chain}; ssl_certificate_key {key};"
     conf = world.template(
         "nginx.conf", place / "nginx.conf", dir=place, port=port, decision=world.port(), upstream=bench.upstream_port,
+        master="master_process off;" if "under" in options else "",  # callgrind is asked about one process
         workers=options.get("workers", 1), buffers=options.get("buffers", ""), certificate=certificate,
         listen="ssl http2" if options.get("h2") else "ssl" if tls else "",
         auth="auth_request /_decision;" if options.get("auth_request") else "")
-    process = world.start([*options.get("under", []), "nginx", "-p", place, "-c", conf], options.get("cores", world.proxy_cores), row.name)
-    world.wait_for_port(port, process, row.name)
+    command = [*options.get("under", []), "nginx", "-p", place, "-c", conf]
+    process = world.start(command, options.get("cores", world.proxy_cores), row.name)
+    world.wait_for_port(port, process, row.name, options.get("patience", 30))
     return Running(process, f"{'https' if tls else 'http'}://127.0.0.1:{port}")
 
 

@@ -18,15 +18,16 @@ use tokio::sync::{oneshot, watch};
 use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
-use crate::environment::{Clock, SystemClock, SystemRandom};
-use crate::identity::Identity;
+use crate::environment::{Clock, Random, SystemClock, SystemRandom};
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Servers;
 
 /// Connections that the system queues for a listener.
 const BACKLOG: i32 = 4096;
@@ -58,6 +59,9 @@ pub enum StartFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Connections to the application cannot be prepared.
+    #[error("upstream: {0}")]
+    Upstream(String),
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -84,7 +88,6 @@ pub async fn serve(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
-    let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
     let (sockets, public) = listen(&config)?;
     let (admin, admin_address) = match &config.admin {
@@ -96,7 +99,13 @@ pub async fn serve(
     };
     let draining = Arc::new(AtomicBool::new(false));
     let background = keep_up(&endpoints, admin, &draining);
-    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
+    let access_log = match config.log.access {
+        true => {
+            access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
+        }
+        false => None,
+    };
+    let workers = worker::start(sockets, &endpoints, &metrics, access_log.as_ref(), &phase)
         .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
@@ -106,6 +115,9 @@ pub async fn serve(
     });
     stop.await;
     drain(&config, &draining, &phase_sender, workers).await;
+    if let Some(log) = access_log {
+        log.flush();
+    }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     let now = SystemClock.now();
     if let Err(error) = endpoints
@@ -131,16 +143,20 @@ enum Phase {
 
 async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
     let store = Store::open(&config.store.sqlite).await?;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
+        .map_err(StartFault::Upstream)?;
     Ok(Endpoints {
         routes: Arc::new(Routes::new(config)),
         parties: RelyingParties::new(config)?,
+        servers: Arc::new(servers),
         sealer: Sealer::new(&config.session),
         sessions: Arc::new(Sessions::new(config, store.clone())?),
         provisioning: Provisioning::new(config, store.clone()),
         store,
         metrics: Arc::clone(metrics),
         clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
+        random,
         recurrence: Default::default(),
         config: Arc::clone(config),
     })
@@ -157,6 +173,10 @@ fn keep_up(
         .iter()
         .map(|party| tokio::spawn(Arc::clone(party).stay_discovered()));
     let mut tasks: Vec<_> = parties.collect();
+    tasks.extend(
+        (0..endpoints.servers.count())
+            .map(|index| tokio::spawn(Arc::clone(&endpoints.servers).stay_checked(index))),
+    );
     let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
     tasks.push(tokio::spawn(async move {
         loop {

@@ -14,8 +14,8 @@ use super::Phase;
 use super::connection::{self, Rules};
 use super::open::{Guard, Open};
 use crate::endpoint::Endpoints;
-use crate::identity::Identity;
 use crate::proxy::Proxy;
+use crate::telemetry::access::{AccessLog, Writer};
 use crate::telemetry::metrics::{ConnectionGuard, Metrics, WorkerMetrics};
 
 /// A running worker.
@@ -28,8 +28,8 @@ pub(super) struct Worker {
 pub(super) fn start(
     sockets: Vec<Vec<TcpListener>>,
     endpoints: &Arc<Endpoints>,
-    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
+    access_log: Option<&Writer>,
     phase: &watch::Receiver<Phase>,
 ) -> std::io::Result<Vec<Worker>> {
     let room = Arc::new(Semaphore::new(endpoints.config.server.limits.connections));
@@ -38,22 +38,26 @@ pub(super) fn start(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (endpoints, identity, control) =
-            (Arc::clone(endpoints), Arc::clone(identity), control.clone());
+        let (endpoints, control) = (Arc::clone(endpoints), control.clone());
+        let access_log = access_log.cloned();
         let (metrics, phase, room) = (metrics.worker(index), phase.clone(), Arc::clone(&room));
         let (sender, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let rules = Rules::new(&endpoints.config.server.limits);
+                let access_log = access_log.map(AccessLog::new);
                 let proxy = Rc::new(Proxy::new(
                     endpoints,
-                    identity,
                     control,
                     Arc::clone(&metrics),
+                    access_log.clone(),
                 ));
                 let open = Open::default();
                 let local = LocalSet::new();
+                if let Some(log) = &access_log {
+                    local.spawn_local(Rc::clone(log).keep_handing_on());
+                }
                 for socket in sockets {
                     let accepting = accept(
                         socket,
@@ -67,6 +71,9 @@ pub(super) fn start(
                     local.spawn_local(accepting);
                 }
                 local.block_on(&runtime, open.all_closed(phase));
+                if let Some(log) = access_log {
+                    log.finish();
+                }
                 // The receiver is gone when nobody waits for the end any more.
                 let _ = sender.send(());
             })?;

@@ -10,10 +10,9 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::pool::Pool;
+use super::pool::Lease;
 use crate::identity::Identity;
 
 /// How far a request's body has come.
@@ -76,13 +75,13 @@ impl RequestBody {
         }
     }
 
-    /// The body of a copy of a request that has none.
-    pub(super) fn empty_copy(&self) -> Self {
+    /// The body of a request that has none.
+    pub(super) fn none(progress: &Rc<Progress>, identity: &Arc<Identity>) -> Self {
         Self {
             inner: None,
-            left: self.left,
-            progress: Rc::clone(&self.progress),
-            identity: Arc::clone(&self.identity),
+            left: None,
+            progress: Rc::clone(progress),
+            identity: Arc::clone(identity),
         }
     }
 
@@ -163,17 +162,6 @@ enum Kind {
     },
 }
 
-struct Lease {
-    pool: Rc<Pool>,
-    connection: SendRequest<RequestBody>,
-}
-
-impl Lease {
-    fn give_back(self) {
-        self.pool.give_back(self.connection);
-    }
-}
-
 impl Body {
     /// No body.
     pub fn empty() -> Self {
@@ -185,12 +173,7 @@ impl Body {
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
-    pub(super) fn forwarded(
-        inner: Incoming,
-        pool: Rc<Pool>,
-        connection: SendRequest<RequestBody>,
-    ) -> Self {
-        let lease = Lease { pool, connection };
+    pub(super) fn forwarded(inner: Incoming, lease: Lease) -> Self {
         match inner.is_end_stream() {
             true => {
                 lease.give_back();

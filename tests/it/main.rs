@@ -25,3 +25,4 @@ mod session;
 mod sign_in;
 mod store;
 mod support;
+mod upstream;

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from parts.goals import goals_table
 from parts.rows import tool
 from parts.world import HERE, REPOSITORY
 
@@ -42,7 +43,8 @@ def save(folder, what, options, line, cells, text):
 
 def rewrite_readme(order):
     """Puts the last results between the marks of README.md."""
-    parts = [(RESULTS / f"{what}.md").read_text() for what in order if (RESULTS / f"{what}.md").exists()]
+    parts = [f"{what}\n\n{(RESULTS / f'{what}.md').read_text()}" for what in order if (RESULTS / f"{what}.md").exists()]
+    parts = ["### Goals\n\n" + goals_table(RESULTS), *(f"### {part}" for part in parts)] if parts else []
     readme = HERE / "README.md"
     before, _, rest = readme.read_text().partition(START)
     after = rest.partition(END)[2]

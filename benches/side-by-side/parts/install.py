@@ -1,4 +1,5 @@
 """`run --install`: what the rows need and this machine lacks."""
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ def everything():
     packages = [package for program, package in PACKAGES.items() if not shutil.which(program)]
     if not (MODULES / "mod_auth_openidc.so").exists():
         packages.append("libapache2-mod-auth-openidc")
+    if not importlib.util.find_spec("ensurepip"):
+        packages.append("python3-venv")
     if packages:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         said("apt-get", "update", "-q")

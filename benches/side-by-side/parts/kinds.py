@@ -1,7 +1,7 @@
 """The comparisons: what each measures. A cell is a dict; `rounds` gives it its row, round and connections."""
 import statistics
 
-from parts.load import Sockets, h2load, wrk
+from parts.load import h2load, wrk
 
 BASE = {"tls": "nginx-tls", "h2": "nginx-h2"}
 

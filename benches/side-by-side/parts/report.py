@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from parts.goals import goals_table
+from parts.install import OAUTH2_PROXY_VERSION
 from parts.rows import tool
 from parts.world import HERE, REPOSITORY
 
@@ -15,7 +16,7 @@ RESULTS = HERE / "results"
 START, END = "<!-- results -->", "<!-- end of results -->"
 VERSIONS = {
     "nginx": ["nginx", "-v"], "HAProxy": ["haproxy", "-v"], "Apache": ["apache2", "-v"], "wrk": ["wrk", "-v"],
-    "h2load": ["h2load", "--version"], "Envoy": ["envoy", "--version"], "oauth2-proxy": ["oauth2-proxy", "--version"],
+    "h2load": ["h2load", "--version"], "Envoy": ["envoy", "--version"],
 }
 
 
@@ -29,8 +30,11 @@ def machine(binary):
             said = subprocess.run([tool(program), flag], capture_output=True, text=True)
             version = re.search(r"\d+\.\d+(\.\d+)?", said.stdout + said.stderr)
             found.append(f"{name} {version[0] if version else '?'}")
+    if tool("oauth2-proxy"):
+        found.append(f"oauth2-proxy {OAUTH2_PROXY_VERSION[1:]}")  # built as a module, it does not know its own
     own = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
-    return ", ".join([*found, f"{own} ({head.stdout.strip()})"]) + f"; {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    now = datetime.datetime.now(datetime.UTC)
+    return ", ".join([*found, f"{own} ({head.stdout.strip()})"]) + f"; {now:%Y-%m-%d %H:%M} UTC"
 
 
 def save(folder, what, options, line, cells, text):

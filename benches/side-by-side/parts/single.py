@@ -6,10 +6,10 @@ import json
 import os
 import re
 import secrets
-import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 from statistics import median
 
 from parts.kinds import number, table
@@ -152,26 +152,42 @@ def scaling_table(cells, _):
     return (said if cells[0]["shared"] else "") + table(lines, columns)
 
 
-def calls(bench, options):
-    """System calls a request, counted while wrk keeps 64 connections busy."""
+def calls(bench, options, count=5_000):
+    """System calls a request over 64 connections that are open already, as are those to the application."""
     cells = []
     for row in bench.start_all("calls", options.rows):
-        process = bench.running[row.name].process
+        process, cookie = bench.running[row.name].process, bench.running[row.name].cookie
         output = bench.world.folder / "strace"
+        sockets = Sockets(bench, row, 64)
+        turns = count // 64
+        for _ in range(turns):
+            sockets.exchange([cookie] * 64)
         attach = [part for pid in tree(process.pid) for part in ("-p", str(pid))]
-        tracer = bench.world.start(["strace", "-f", "-c", "-U", "calls,name", "-o", output, *attach],
-                                   bench.world.load_cores, "strace")
-        time.sleep(0.5)
-        cell = wrk(bench, row, "/k1", 64, options.seconds)
-        os.kill(tracer.pid, signal.SIGINT)
-        tracer.wait(20)
-        counted = {name: int(count) / cell["requests"]
-                   for count, name in re.findall(r"^\s*(\d+)\s+(\w+)$", output.read_text(), re.M) if name != "total"}
+        command = ["strace", "-f", "-c", "-U", "calls,name", "-o", output, *attach]
+        tracer = bench.world.start(command, bench.world.load_cores, "strace")
+        wait_until_traced(process.pid)
+        for _ in range(turns):
+            sockets.exchange([cookie] * 64)
+        bench.world.stop(tracer)
+        sockets.close()
+        text = output.read_text()
+        counted = {name: int(found) / (turns * 64) for found, name in re.findall(r"^\s*(\d+)\s+(\w+)$", text, re.M)}
+        counted.pop("total", None)
         if not counted:
-            raise Failure("strace counted nothing: may this process trace others (kernel.yama.ptrace_scope)?")
-        cells.append({"row": row.name, "requests": cell["requests"], "calls": counted})
+            raise Failure("strace counted nothing")
+        cells.append({"row": row.name, "requests": turns * 64, "calls": counted})
         print(f"  {row.name:20} {sum(counted.values()):.2f} a request", flush=True)
     return cells
+
+
+def wait_until_traced(pid):
+    """Returns once a tracer holds every thread of the process and its descendants."""
+    for _ in range(500):
+        threads = [thread for each in tree(pid) for thread in Path(f"/proc/{each}/task").iterdir()]
+        if all("TracerPid:\t0\n" not in (thread / "status").read_text() for thread in threads):
+            return
+        time.sleep(0.02)
+    raise Failure("strace does not attach: may this process trace others (kernel.yama.ptrace_scope)?")
 
 
 SOCKET_CALLS = {"read", "readv", "recv", "recvfrom", "recvmsg", "write", "writev", "send", "sendto", "sendmsg", "sendfile"}

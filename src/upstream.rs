@@ -5,6 +5,7 @@
 mod balance;
 mod body;
 mod connect;
+mod expectation;
 mod headers;
 mod pool;
 mod probe;
@@ -12,13 +13,14 @@ mod servers;
 mod share;
 mod spare;
 mod tls;
+mod trailers;
 mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
@@ -29,8 +31,9 @@ use crate::identity::{Identity, Outgoing};
 use crate::telemetry::metrics::WorkerMetrics;
 
 use balance::{Balance, Tried};
-pub use body::Body;
+pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
+use expectation::Decision;
 use headers::ResponseHeaders;
 use pool::{Lease, Pool};
 pub use servers::{Servers, look_at_all};
@@ -132,7 +135,7 @@ impl Application {
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn forward(&self, outgoing: Outgoing<Incoming>) -> Result<Response<Body>, Fault> {
+    pub async fn forward(&self, outgoing: Outgoing<Arriving>) -> Result<Response<Body>, Fault> {
         let session = outgoing.session().cloned();
         let upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
@@ -143,6 +146,7 @@ impl Application {
             return Err(Fault::BodyTooLarge);
         }
         *request.uri_mut() = origin_form(request.uri());
+        let expectation = expectation_of(&mut request);
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
@@ -154,6 +158,9 @@ impl Application {
                 Arc::clone(&self.identity),
             )
         });
+        if let Some(decision) = &expectation {
+            request.body_mut().awaits(decision.clone());
+        }
         if request.body().size_hint().exact().is_none() {
             // Without this the client takes it that GET and HEAD have no body, and drops it.
             let chunked = HeaderValue::from_static("chunked");
@@ -173,6 +180,12 @@ impl Application {
         let protocol = response.headers_mut().remove(UPGRADE);
         self.headers
             .to_browser(response.headers_mut(), &self.metrics);
+        if let Some(refusal) = expectation.and_then(Decision::refused) {
+            // Whether the client sends the body now is anybody's guess.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            return Ok(response.map(|body| Body::last(body, refusal)));
+        }
         let Some(client) = client.filter(|_| switches(&response)) else {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
@@ -342,6 +355,15 @@ fn origin_form(uri: &Uri) -> Uri {
             .cloned()
             .map_or_else(|| Uri::from_static("/"), Uri::from),
     }
+}
+
+/// The expectation of a request with a body (RFC 9110 10.1.1); HTTP/1.0 knows none.
+fn expectation_of(request: &mut Request<Arriving>) -> Option<Decision> {
+    if request.version() == http::Version::HTTP_10 {
+        request.headers_mut().remove(EXPECT);
+    }
+    let expects = !request.body().is_empty() && request.headers().contains_key(EXPECT);
+    expects.then(|| Decision::of(request))
 }
 
 fn repeatable(request: &Request<RequestBody>) -> bool {

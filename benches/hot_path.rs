@@ -9,10 +9,10 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use serde_json::json;
 use vestibule::config::{self, Config};
-use vestibule::identity::{Identity, StripList};
+use vestibule::identity::{Borne, Identity, StripList};
 use vestibule::oidc::ClaimSet;
 use vestibule::route::Routes;
-use vestibule::session::{Glance, Sessions, TokenKeys};
+use vestibule::session::{Cookies, Glance, Recent, Sessions, TokenKeys};
 use vestibule::store::Store;
 
 const NOW: i64 = 1_800_000_000;
@@ -101,24 +101,32 @@ fn room() -> (Config, String, Sessions) {
 fn hot_path(criterion: &mut Criterion) {
     let (config, token, sessions) = room();
     let request = browser(&token);
-    session(criterion, &sessions, request.headers());
-    header(criterion, &config, &token, &sessions);
+    let recent = Recent::new(&config);
+    let Glance::Known(known) = sessions.glance(request.headers(), NOW) else {
+        panic!("the session is known");
+    };
+    recent.remember(token.as_bytes(), known);
+    session(criterion, &sessions, &recent, &request);
+    header(criterion, &config, &recent, &request);
     route(criterion, &Routes::new(&config));
 }
 
-/// Cookie parse alone, then with the look-up of the session.
-fn session(criterion: &mut Criterion, sessions: &Sessions, headers: &HeaderMap) {
-    let cookies = sessions.cookies();
+/// Cookie parse alone, then with the look-up of the session: in the worker's own memory, as for whoever
+/// asked a moment ago; in the cache of all workers; and with no session at all.
+fn session(criterion: &mut Criterion, sessions: &Sessions, recent: &Recent, request: &Request<()>) {
+    let (cookies, headers) = (sessions.cookies(), request.headers());
     criterion.bench_function("cookie parse", |bencher| {
-        bencher.iter(|| {
-            cookies
-                .session_values(black_box(headers))
-                .next()
-                .map(str::len)
-        });
+        bencher.iter(|| cookies.session_values(black_box(headers)).next());
     });
-    assert!(matches!(sessions.glance(headers, NOW), Glance::Known(_)));
+    let find = |headers| {
+        let token = cookies.session_values(headers).next()?;
+        recent.find(token, NOW)
+    };
+    assert!(find(headers).is_some(), "the worker knows the session");
     criterion.bench_function("session look-up", |bencher| {
+        bencher.iter(|| find(black_box(headers)));
+    });
+    criterion.bench_function("session look-up, cache of all workers", |bencher| {
         bencher.iter(|| sessions.glance(black_box(headers), NOW));
     });
     let none = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("wfgen_culture=en-GB"))]);
@@ -128,9 +136,8 @@ fn session(criterion: &mut Criterion, sessions: &Sessions, headers: &HeaderMap) 
 }
 
 /// Folding names for the strip list, then all that a request's header goes through.
-fn header(criterion: &mut Criterion, config: &Config, token: &str, sessions: &Sessions) {
+fn header(criterion: &mut Criterion, config: &Config, recent: &Recent, request: &Request<()>) {
     let strip = StripList::of(&config.upstream.identity);
-    let request = browser(token);
     criterion.bench_function("header folding", |bencher| {
         bencher.iter(|| {
             let names = black_box(request.headers()).keys();
@@ -138,23 +145,23 @@ fn header(criterion: &mut Criterion, config: &Config, token: &str, sessions: &Se
         });
     });
     let identity = Identity::new(config);
+    let peer = identity.peer(CLIENT);
+    let stripped = || identity.strip(request.clone(), &peer);
     criterion.bench_function("header strip", |bencher| {
-        bencher.iter_batched(
-            || request.clone(),
-            |request| identity.strip(request, CLIENT),
-            BatchSize::SmallInput,
-        );
+        let strip = |request| identity.strip(request, &peer);
+        bencher.iter_batched(|| request.clone(), strip, BatchSize::SmallInput);
     });
-    let Glance::Known(session) = sessions.glance(request.headers(), NOW) else {
-        panic!("the session is known");
-    };
+    let cookies = Cookies::new(config);
+    let token = cookies.session_values(request.headers()).next();
+    let session = token.and_then(|token| recent.find(token, NOW));
+    let session = session.expect("the worker knows the session");
     criterion.bench_function("header stamp", |bencher| {
-        let stripped = || identity.strip(request.clone(), CLIENT);
-        bencher.iter_batched(
-            stripped,
-            |stripped| identity.of(stripped, &session, None),
-            BatchSize::SmallInput,
-        );
+        let borne = Borne {
+            session: &session,
+            cookie: 0,
+        };
+        let stamp = |stripped| identity.of(stripped, borne, None);
+        bencher.iter_batched(stripped, stamp, BatchSize::SmallInput);
     });
 }
 

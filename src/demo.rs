@@ -297,7 +297,12 @@ async fn start_proxy(config: Config) -> Result<Proxy, Error> {
     let (ready, listening) = oneshot::channel();
     // A demo that is dropped stops its proxy too.
     let told_to_stop = async { drop(told_to_stop.await) };
-    let mut serving: Serving = Box::pin(server::serve(config, ready, told_to_stop));
+    let mut serving: Serving = Box::pin(server::serve(
+        config,
+        server::PassedSockets::default(),
+        ready,
+        told_to_stop,
+    ));
     tokio::select! {
         result = &mut serving => Err(result.map_or_else(Error::Start, |()| Error::ProxyEnded)),
         // The sender goes unused only when serving ends, which the other branch tells.

@@ -4,15 +4,19 @@
 
 mod connection;
 mod deadline;
+pub(crate) mod descriptors;
+mod installation;
+mod listener;
 mod open;
+mod passed_sockets;
+pub mod proxy_protocol;
 mod worker;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 
 use crate::admin;
@@ -28,8 +32,10 @@ use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
-/// Connections that the system queues for a listener.
-const BACKLOG: i32 = 4096;
+use installation::Installation;
+use listener::AdminSocket;
+pub use passed_sockets::PassedSockets;
+
 /// How often ended sessions are read from the store.
 const FOLLOW_ENDS: Duration = Duration::from_secs(1);
 /// How often the store is tidied and the gauges are set.
@@ -58,6 +64,34 @@ pub enum StartFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The service manager passed something that is no listening TCP socket.
+    #[error(
+        "expected a listening TCP socket from the service manager, found something else under the name {name:?}: {source}"
+    )]
+    Passed {
+        /// Its name in LISTEN_FDNAMES.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The service manager passed a socket that nothing here listens on.
+    #[error(
+        "expected no socket named {name:?} from the service manager, since admin.listen is \"off\" or has one already; found one for {address}"
+    )]
+    Unwanted {
+        /// Its name in LISTEN_FDNAMES.
+        name: String,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// The admin listener's passed socket could be reached by everybody.
+    #[error(
+        "expected a loopback address or admin.token for the admin listener, found a passed socket for {address} and no token"
+    )]
+    OpenAdmin {
+        /// Where it listens.
+        address: SocketAddr,
+    },
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -72,12 +106,14 @@ pub struct Listening {
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs until `stop` resolves, then drains. `ready` is told once every worker listens.
+/// Runs until `stop` resolves, then drains. `ready` is told once every worker listens. Sockets that
+/// were `passed` take the place of `server.listen`.
 ///
 /// # Errors
 /// [`StartFault`]; nothing is served then.
 pub async fn serve(
     config: Config,
+    mut passed: PassedSockets,
     ready: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartFault> {
@@ -86,14 +122,13 @@ pub async fn serve(
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
     let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
-    let (sockets, public) = listen(&config)?;
-    let (admin, admin_address) = match &config.admin {
-        Some(admin) => {
-            let (listener, address) = bind(admin.listen, false)?;
-            (Some(listener), Some(address))
-        }
-        None => (None, None),
-    };
+    if let Err(shortage) = descriptors::raise(&config.server.limits) {
+        tracing::warn!("{shortage}");
+    }
+    let installation = Installation::join(&config.store.sqlite);
+    let admin = listener::admin(&config, &mut passed, &installation)?;
+    let (admin, admin_address) = admin.unzip();
+    let (sockets, public) = listener::public(&config, &mut passed, &installation)?;
     let draining = Arc::new(AtomicBool::new(false));
     let background = keep_up(&endpoints, admin, &draining);
     let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
@@ -149,7 +184,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
 /// Everything that runs beside requests: discovery, ended sessions, housekeeping, the admin listener.
 fn keep_up(
     endpoints: &Arc<Endpoints>,
-    admin: Option<TcpListener>,
+    admin: Option<AdminSocket>,
     draining: &Arc<AtomicBool>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let parties = endpoints
@@ -172,12 +207,11 @@ fn keep_up(
             tokio::time::sleep(KEEP_HOUSE).await;
         }
     }));
-    if let Some(listener) = admin {
-        tasks.push(tokio::spawn(admin::serve(
-            listener,
-            Arc::clone(endpoints),
-            Arc::clone(draining),
-        )));
+    if let Some(socket) = admin {
+        let (endpoints, draining) = (Arc::clone(endpoints), Arc::clone(draining));
+        tasks.push(tokio::spawn(async move {
+            admin::serve(socket.listening().await, endpoints, draining).await;
+        }));
     }
     tasks
 }
@@ -205,43 +239,6 @@ async fn keep_house(endpoints: &Endpoints) {
 
 fn audit_before(config: &Config, now: i64) -> i64 {
     now.saturating_sub(config.store.audit_retention.as_secs() as i64)
-}
-
-/// One socket a worker and address, all bound before any accepts.
-fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), StartFault> {
-    let mut sockets: Vec<Vec<TcpListener>> =
-        (0..config.server.workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for wanted in &config.server.listen {
-        let mut address = *wanted;
-        for sockets in &mut sockets {
-            let (socket, bound) = bind(address, true)?;
-            // Port 0: the system chooses once, and every worker shares its choice.
-            address = bound;
-            sockets.push(socket);
-        }
-        addresses.push(address);
-    }
-    Ok((sockets, addresses))
-}
-
-fn bind(address: SocketAddr, shared: bool) -> Result<(TcpListener, SocketAddr), StartFault> {
-    let bound = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| StartFault::Listen { address, source })
 }
 
 /// Not ready, still serving; then no new connections, then none idle; at last no more patience.

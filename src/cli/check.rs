@@ -11,6 +11,7 @@ use super::{Failure, run};
 use crate::config::{Config, UpstreamServer};
 use crate::environment::SystemClock;
 use crate::oidc::{ProviderReport, RelyingParties};
+use crate::server::descriptors;
 use crate::session::TokenKeys;
 use crate::store::Store;
 
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
     for warning in &config.warnings {
         super::eprint(&format!("warning: {warning}\n"));
+    }
+    if let Err(shortage) = descriptors::raise(&config.server.limits) {
+        super::eprint(&format!("warning: {shortage}\n"));
     }
     TokenKeys::new(&config.session).map_err(|fault| Failure {
         code: Failure::BAD_CONFIGURATION,

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::Phase;
 use super::deadline::{Arrivals, InFlight, Late, Timed};
+use super::open::Occupancy;
 use crate::config;
 use crate::proxy::Proxy;
 use crate::upstream::Body;
@@ -53,12 +54,10 @@ pub(super) async fn serve(
     peer: IpAddr,
     proxy: Rc<Proxy>,
     rules: Rules,
+    occupancy: Occupancy,
     mut phase: watch::Receiver<Phase>,
 ) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
+    let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout, occupancy);
     let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Rc::clone(&proxy));
     let service = service_fn(move |request| {
         let (proxy, in_flight, closing) = (Rc::clone(&answering), noted.request(), closing.clone());
@@ -101,7 +100,7 @@ pub(super) async fn serve(
     let mut stream = parts.io.into_inner();
     match late {
         // An idle connection is closed without a word; whoever sends half a header is told.
-        Some(Late::Idle) => return,
+        Some(Late::Idle | Late::Stalled) => return,
         Some(Late::Header) => {
             // Whoever went away need not be told.
             let _ = stream.write_all(&written(&proxy.timed_out(peer))).await;

@@ -1,6 +1,6 @@
-//! How long a connection may take: a header section to arrive, and to stay idle between requests.
-//! hyper's own header timeout closes without a word and counts idle time too, so it is off; here the
-//! first byte after a request starts the clock of the next.
+//! How long a connection may take: a header section to arrive, to stay idle between requests, and to
+//! take what is written to it. hyper's own header timeout closes without a word and counts idle time
+//! too, so it is off; here the first byte after a request starts the clock of the next.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Nothing of a header section has arrived.
+use super::open::Occupancy;
+
+/// What a clock says that does not run.
 const NOTHING: u64 = u64::MAX;
 
 /// What has arrived on a connection, and until when more must.
@@ -28,6 +30,10 @@ struct State {
     /// Milliseconds from `start` to the first byte of a header section.
     header_since: AtomicU64,
     idle_since: AtomicU64,
+    /// Since when the client takes nothing of what is written.
+    stalled_since: AtomicU64,
+    /// Here, because it is held as long as any part of the connection is: upgraded ones count too.
+    _occupancy: Occupancy,
 }
 
 /// A request whose answer is on its way.
@@ -41,11 +47,23 @@ pub(super) enum Late {
     Header,
     /// Another request: the connection is closed.
     Idle,
+    /// The client's reading: the connection is closed.
+    Stalled,
 }
 
 impl State {
     fn elapsed(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
+    }
+
+    /// A write was taken, or was not: its clock runs while nothing is.
+    fn wrote(&self, taken: bool) {
+        let stalled = self.stalled_since.load(Ordering::Relaxed) != NOTHING;
+        match (taken, stalled) {
+            (true, true) => self.stalled_since.store(NOTHING, Ordering::Relaxed),
+            (false, false) => self.stalled_since.store(self.elapsed(), Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     fn arrived(&self) {
@@ -58,7 +76,11 @@ impl State {
 }
 
 impl Arrivals {
-    pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        header_timeout: Duration,
+        idle_timeout: Duration,
+        occupancy: Occupancy,
+    ) -> Self {
         Self(Arc::new(State {
             start: Instant::now(),
             header_timeout,
@@ -66,6 +88,8 @@ impl Arrivals {
             answering: AtomicBool::new(false),
             header_since: AtomicU64::new(NOTHING),
             idle_since: AtomicU64::new(0),
+            stalled_since: AtomicU64::new(NOTHING),
+            _occupancy: occupancy,
         }))
     }
 
@@ -83,12 +107,16 @@ impl Arrivals {
         let step = (state.header_timeout / 4).max(Duration::from_millis(10));
         loop {
             tokio::time::sleep(step).await;
-            if state.answering.load(Ordering::Relaxed) {
-                continue;
-            }
             let now = state.elapsed();
             let over =
                 |since: u64, limit: Duration| now.saturating_sub(since) >= limit.as_millis() as u64;
+            let stalled = state.stalled_since.load(Ordering::Relaxed);
+            if stalled != NOTHING && over(stalled, state.idle_timeout) {
+                return Late::Stalled;
+            }
+            if state.answering.load(Ordering::Relaxed) {
+                continue;
+            }
             match state.header_since.load(Ordering::Relaxed) {
                 NOTHING if over(state.idle_since.load(Ordering::Relaxed), state.idle_timeout) => {
                     return Late::Idle;
@@ -142,7 +170,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.arrivals.0.wrote(wrote.is_ready());
+        wrote
     }
 
     fn poll_write_vectored(
@@ -150,7 +180,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.arrivals.0.wrote(wrote.is_ready());
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {

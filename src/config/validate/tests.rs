@@ -243,7 +243,6 @@ fn every_fault_says_where_what_and_what_else() {
 #[test]
 fn what_is_not_built_is_said_to_be() {
     let cases = [
-        ("[server]", "proxy_protocol = true", "server.proxy_protocol"),
         ("[server]", "hsts = \"180d\"", "server.hsts"),
         (
             "[server]",

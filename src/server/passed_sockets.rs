@@ -1,0 +1,68 @@
+//! Listening sockets that the service manager passes on (sd_listen_fds(3)): they outlive the process,
+//! so that a restart refuses nobody.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+
+use super::StartFault;
+
+/// The sockets that were passed, by what they are for.
+#[derive(Debug, Default)]
+pub struct PassedSockets {
+    named: VecDeque<(String, TcpListener, SocketAddr)>,
+}
+
+impl PassedSockets {
+    /// Takes what LISTEN_FDS and LISTEN_FDNAMES say was passed to this process; at most once.
+    ///
+    /// # Errors
+    /// [`StartFault::Passed`] for anything but a listening TCP socket.
+    pub fn from_environment() -> Result<Self, StartFault> {
+        let mut passed = ListenFd::from_env();
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut named = VecDeque::new();
+        for index in 0..passed.len() {
+            let name = names.next().unwrap_or_default().to_owned();
+            let taken = passed.take_tcp_listener(index);
+            let taken = taken.and_then(|it| match it {
+                Some(socket) => socket.local_addr().map(|address| Some((socket, address))),
+                None => Ok(None),
+            });
+            match taken {
+                Ok(Some((socket, address))) => named.push_back((name, socket, address)),
+                Ok(None) => {}
+                Err(source) => return Err(StartFault::Passed { name, source }),
+            }
+        }
+        Ok(Self { named })
+    }
+
+    /// Takes the admin listener's: the one named `admin`, or without such a name the one at `admin.listen`.
+    pub(super) fn take_admin(&mut self, listen: SocketAddr) -> Option<(TcpListener, SocketAddr)> {
+        let by_name = self.named.iter().position(|(name, ..)| name == "admin");
+        let at = by_name.or_else(|| {
+            let there = |(name, _, address): &(String, _, SocketAddr)| {
+                name != "public" && *address == listen
+            };
+            self.named.iter().position(there)
+        })?;
+        let (_, socket, address) = self.named.remove(at)?;
+        Some((socket, address))
+    }
+
+    /// Takes all others: the public listener's.
+    ///
+    /// # Errors
+    /// [`StartFault::Unwanted`] for one named `admin` that nobody took.
+    pub(super) fn take_public(&mut self) -> Result<Vec<(TcpListener, SocketAddr)>, StartFault> {
+        let all = std::mem::take(&mut self.named);
+        let wanted = |(name, socket, address): (String, TcpListener, SocketAddr)| match &*name {
+            "admin" => Err(StartFault::Unwanted { name, address }),
+            _ => Ok((socket, address)),
+        };
+        all.into_iter().map(wanted).collect()
+    }
+}

@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::config::{self, Config};
 use crate::environment::{Random, SystemClock, SystemRandom};
-use crate::server::{self, StartFault};
+use crate::server::{self, PassedSockets, StartFault};
 use crate::store::{self, Store};
 use crate::telemetry::log;
 
@@ -210,13 +210,18 @@ impl Demo {
         let provider_at = provider_at.map_err(Error::Listen)?;
         let application_at = listener::bind(preferred.application).await;
         let application_at = application_at.map_err(Error::Listen)?;
-        let [proxy, admin] = free_ports([preferred.proxy, preferred.admin])?;
+        let (public, proxy_port) = listening(preferred.proxy).map_err(Error::Listen)?;
+        let (admin, admin_port) = listening(preferred.admin).map_err(Error::Listen)?;
         let addresses = Addresses {
-            proxy,
-            admin,
+            proxy: proxy_port,
+            admin: admin_port,
             application: port_of(&application_at)?,
             provider: provider_at.first().map_or(Ok(0), port_of)?,
         };
+
+        // No other demo can have the ports from here on: the proxy takes the sockets as they are.
+        let sockets = PassedSockets::of([("public", public), ("admin", admin)]);
+        let sockets = sockets.map_err(Error::Start)?;
 
         let written = folder.write(addresses, verbosity, random.as_ref())?;
         let config = config::load(&written.proxy_toml).map_err(Error::Configuration)?;
@@ -236,7 +241,7 @@ impl Demo {
             look_up,
             _provider: provider.map_err(Error::Listen)?,
             _application: application.map_err(Error::Listen)?,
-            proxy: start_proxy(config).await?,
+            proxy: start_proxy(config, sockets).await?,
         };
         demo.can_sign_in().await?;
         Ok(demo)
@@ -292,16 +297,17 @@ struct Proxy {
 }
 
 /// Starts the real proxy; comes back when it listens.
-async fn start_proxy(config: Config) -> Result<Proxy, Error> {
+async fn start_proxy(config: Config, sockets: PassedSockets) -> Result<Proxy, Error> {
     let (stop, told_to_stop) = oneshot::channel::<()>();
     let (ready, listening) = oneshot::channel();
     // A demo that is dropped stops its proxy too.
     let told_to_stop = async { drop(told_to_stop.await) };
     let mut serving: Serving = Box::pin(server::serve(
         config,
-        server::PassedSockets::default(),
+        sockets,
         ready,
         told_to_stop,
+        std::future::pending(),
     ));
     tokio::select! {
         result = &mut serving => Err(result.map_or_else(Error::Start, |()| Error::ProxyEnded)),
@@ -332,20 +338,12 @@ fn client_of(config: &Config, secret: &str) -> Result<Client, Error> {
     })
 }
 
-/// These ports, or free ones in their place. The proxy binds them itself, a moment later.
-fn free_ports<const N: usize>(preferred: [u16; N]) -> Result<[u16; N], Error> {
+/// A socket that listens on this loopback port, or on a free one in its place.
+fn listening(preferred: u16) -> io::Result<(StdListener, u16)> {
     let bind = |port| StdListener::bind((Ipv4Addr::LOCALHOST, port));
-    // All are held until the last is chosen, so that none is given twice.
-    let mut held = Vec::with_capacity(N);
-    let mut ports = [0; N];
-    for (port, preferred) in ports.iter_mut().zip(preferred) {
-        let listener = bind(preferred)
-            .or_else(|_| bind(0))
-            .map_err(Error::Listen)?;
-        *port = listener.local_addr().map_err(Error::Listen)?.port();
-        held.push(listener);
-    }
-    Ok(ports)
+    let socket = bind(preferred).or_else(|_| bind(0))?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
 }
 
 fn port_of(listener: &TcpListener) -> Result<u16, Error> {

@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::Config;
@@ -96,34 +96,6 @@ impl Asked {
         }
     }
 
-    /// What a page about a request needs, once the request itself has gone on to the application.
-    pub fn reader_of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
-        let mut headers = HeaderMap::new();
-        for name in [
-            ACCEPT,
-            ACCEPT_LANGUAGE,
-            HeaderName::from_static("sec-fetch-mode"),
-        ] {
-            if let Some(value) = stripped.headers().get(&name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        let (method, uri) = (stripped.method().clone(), stripped.uri().clone());
-        Self {
-            id,
-            client: stripped.client(),
-            method,
-            uri,
-            headers,
-        }
-    }
-
-    /// The address, if asking for it again repeats nothing.
-    pub fn repeatable_address(&self) -> Option<&str> {
-        let target = self.uri.path_and_query().map(|target| target.as_str());
-        target.filter(|_| matches!(self.method, Method::GET | Method::HEAD))
-    }
-
     /// The value of a query parameter, form-decoded; `None` where it is absent or stands twice.
     fn parameter(&self, name: &str) -> Option<String> {
         let query = self.uri.query().unwrap_or_default();
@@ -178,7 +150,10 @@ impl Endpoints {
         let now = self.clock.now();
         match self.sessions.glance(&asked.headers, now) {
             Glance::Known(session) => Some(session),
-            Glance::Unseen(tokens) => self.sessions.recognise(&tokens, now).await,
+            Glance::Unseen(tokens) => {
+                let recognised = self.sessions.recognise(&tokens, now).await;
+                recognised.map(|(session, _)| session)
+            }
             Glance::Nothing => None,
         }
     }

@@ -14,9 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
 
 use crate::config::{self, Config, UpstreamHost};
-use crate::session::{Cookies, Session, pairs};
+use crate::session::{Cookies, Remembered, Session, pairs};
 
-use connection::{odd_framing, without_connection_fields};
+use connection::{belongs_to_connection, odd_framing, without_connection_fields};
 pub use strip::StripList;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -37,6 +37,31 @@ pub struct Identity {
     forwarded: HeaderValue,
 }
 
+/// Who is at the other end of a connection: what is the same for all its requests.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    address: IpAddr,
+    /// X-Forwarded-For, where the peer is the client.
+    forwarded_for: HeaderValue,
+    trusted: bool,
+}
+
+impl Peer {
+    /// The peer's own address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+/// A session as a request bore it.
+#[derive(Debug, Clone, Copy)]
+pub struct Borne<'s> {
+    /// The session, with its headers ready made.
+    pub session: &'s Remembered,
+    /// Which of the request's session cookies was its token.
+    pub cookie: usize,
+}
+
 /// A request whose inbound identity is gone: the only form in which it is looked at further.
 #[derive(Debug)]
 pub struct Stripped<B> {
@@ -46,6 +71,8 @@ pub struct Stripped<B> {
     upgrade: Option<HeaderValue>,
     forwarded_host: Option<HeaderValue>,
     client: IpAddr,
+    /// X-Forwarded-For as the application gets it; `None` for a client behind a trusted proxy.
+    forwarded_for: Option<HeaderValue>,
     dropped: u64,
     odd_framing: bool,
 }
@@ -64,7 +91,7 @@ impl<B> Outgoing<B> {
         self.request
     }
 
-    /// The session it is made for: what it opened must not outlive it.
+    /// The session that an upgrade is made for: what it opens must not outlive it.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
     }
@@ -168,30 +195,72 @@ impl Identity {
         &self.strip
     }
 
+    /// Looks at who is at the other end of a connection.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        #[expect(clippy::expect_used, reason = "an address is visible ASCII")]
+        let forwarded_for = HeaderValue::from_str(&address.to_string()).expect("visible ASCII");
+        Peer {
+            address,
+            forwarded_for,
+            trusted: self.trusts(address),
+        }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+
     /// Takes out what belongs to the connection (RFC 9110 7.6.1), then every inbound identity header.
     /// The first thing that happens to a request, on every route.
-    pub fn strip<B>(&self, request: Request<B>, peer: IpAddr) -> Stripped<B> {
+    pub fn strip<B>(&self, request: Request<B>, peer: &Peer) -> Stripped<B> {
         let (mut parts, body) = request.into_parts();
-        let odd_framing = odd_framing(&parts.headers);
-        let upgrade = without_connection_fields(&parts.method, &mut parts.headers);
-        let trusted = self.trusted.iter().any(|network| network.contains(&peer));
-        let forwarded_host = parts.headers.get(X_FORWARDED_HOST);
-        let forwarded_host = forwarded_host.filter(|_| trusted).cloned();
-        let client = trusted
-            .then(|| self.client_in(&parts.headers))
-            .flatten()
-            .unwrap_or(peer);
-        let mut set_aside = Vec::new();
-        let doomed: Vec<_> = parts
-            .headers
+        let headers = &mut parts.headers;
+        // Most requests have none of these: one look at each name tells.
+        let mut of_the_connection = false;
+        for name in headers.keys() {
+            of_the_connection |= belongs_to_connection(name.as_str());
+        }
+        let (odd_framing, upgrade) = match of_the_connection {
+            true => (
+                odd_framing(headers),
+                without_connection_fields(&parts.method, headers),
+            ),
+            false => (false, None),
+        };
+        let (client, forwarded_host) = match peer.trusted {
+            true => (
+                self.client_in(headers).unwrap_or(peer.address),
+                headers.get(X_FORWARDED_HOST).cloned(),
+            ),
+            false => (peer.address, None),
+        };
+        let (set_aside, dropped) = self.without_identity(headers);
+        Stripped {
+            parts,
+            body,
+            set_aside,
+            upgrade,
+            forwarded_host,
+            forwarded_for: (client == peer.address).then(|| peer.forwarded_for.clone()),
+            client,
+            dropped,
+            odd_framing,
+        }
+    }
+
+    /// Removes what is on the strip list: what a route may keep is given back, the rest is counted.
+    fn without_identity(&self, headers: &mut HeaderMap) -> (Vec<(HeaderName, HeaderValue)>, u64) {
+        let (mut set_aside, mut dropped) = (Vec::new(), 0);
+        let doomed: Vec<_> = headers
             .keys()
             .filter(|name| self.strip.owns(name.as_str()))
             .cloned()
             .collect();
-        let mut dropped = 0;
         for name in doomed {
             let kept = self.keep.owns(name.as_str());
-            let values = match parts.headers.entry(name.clone()) {
+            let values = match headers.entry(name.clone()) {
                 http::header::Entry::Occupied(entry) => {
                     entry.remove_entry_mult().1.collect::<Vec<_>>()
                 }
@@ -203,16 +272,7 @@ impl Identity {
                 false => {}
             }
         }
-        Stripped {
-            parts,
-            body,
-            set_aside,
-            upgrade,
-            forwarded_host,
-            client,
-            dropped,
-            odd_framing,
-        }
+        (set_aside, dropped)
     }
 
     /// The client in X-Forwarded-For: the last address that is not a trusted proxy's. Some proxies add
@@ -225,11 +285,7 @@ impl Identity {
         let mut last = None;
         for address in addresses {
             last = Some(address);
-            if !self
-                .trusted
-                .iter()
-                .any(|network| network.contains(&address))
-            {
+            if !self.trusts(address) {
                 break;
             }
         }
@@ -249,32 +305,32 @@ impl Identity {
     pub fn of<B>(
         &self,
         mut stripped: Stripped<B>,
-        session: &Arc<Session>,
+        borne: Borne<'_>,
         route: Option<&config::Route>,
     ) -> Outgoing<B> {
         if !self.forward_authorization {
             stripped.parts.headers.remove(AUTHORIZATION);
         }
-        self.outgoing(stripped, route, Some(session))
+        self.outgoing(stripped, route, Some(borne))
     }
 
     fn outgoing<B>(
         &self,
         mut stripped: Stripped<B>,
         route: Option<&config::Route>,
-        session: Option<&Arc<Session>>,
+        borne: Option<Borne<'_>>,
     ) -> Outgoing<B> {
         let headers = &mut stripped.parts.headers;
-        let put_back = session
-            .filter(|_| self.forward_session_cookie)
-            .map(|session| session.token());
-        self.set_cookies(headers, put_back);
+        let kept = borne.filter(|_| self.forward_session_cookie);
+        self.set_cookies(headers, kept.map(|borne| borne.cookie));
         headers.remove(EXPECT);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.insert(FORWARDED, self.forwarded.clone());
         headers.append(VIA, HeaderValue::from_static("1.1 vestibule"));
-        if let Ok(client) = HeaderValue::from_str(&stripped.client.to_string()) {
+        let forwarded_for = stripped.forwarded_for;
+        let forwarded_for = forwarded_for.or_else(|| stripped.client.to_string().parse().ok());
+        if let Some(client) = forwarded_for {
             headers.insert(X_FORWARDED_FOR, client);
         }
         match &self.host {
@@ -296,43 +352,63 @@ impl Identity {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
         }
-        for (name, value) in session.into_iter().flat_map(|session| session.stamp()) {
+        for (name, value) in borne.into_iter().flat_map(|borne| borne.session.stamp()) {
             headers.insert(name, value.clone());
         }
         let upgrades = stripped.upgrade.is_some();
+        let session = borne.filter(|_| upgrades);
         Outgoing {
             request: Request::from_parts(stripped.parts, stripped.body),
             upgrades,
-            session: session.cloned(),
+            session: session.map(|borne| Arc::clone(borne.session.session())),
         }
     }
 
-    /// Removes our cookies in all their spellings; the verified token is put back, once.
-    fn set_cookies(&self, headers: &mut HeaderMap, put_back: Option<&str>) {
+    /// Removes our cookies in all their spellings; of the session cookies the one with this number
+    /// stays, once.
+    fn set_cookies(&self, headers: &mut HeaderMap, keep: Option<usize>) {
+        let mut fields = headers.get_all(COOKIE).iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => return,
+            (Some(only), None) if self.passes_untouched(only, keep) => return,
+            _ => {}
+        }
         let fields: Vec<_> = match headers.entry(COOKIE) {
             http::header::Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
             http::header::Entry::Vacant(_) => Vec::new(),
         };
-        let length =
-            fields.iter().map(HeaderValue::len).sum::<usize>() + put_back.map_or(0, str::len) + 64;
+        let length = fields.iter().map(|field| field.len() + 2).sum();
         let mut line = Vec::with_capacity(length);
-        let foreign = fields.iter().flat_map(|field| pairs(field.as_bytes()));
-        for (name, value) in
-            foreign.filter(|(name, value)| !self.cookies.is_ours(name.unwrap_or(value)))
-        {
-            append_pair(&mut line, name, value);
+        let (mut sessions, mut kept) = (0.., None);
+        for (name, value) in fields.iter().flat_map(|field| pairs(field.as_bytes())) {
+            if name == Some(self.cookies.session().as_bytes()) && sessions.next() == keep {
+                kept = Some((name, value));
+            }
+            if !self.cookies.is_ours(name.unwrap_or(value)) {
+                append_pair(&mut line, name, value);
+            }
         }
-        if let Some(token) = put_back {
-            append_pair(
-                &mut line,
-                Some(self.cookies.session().as_bytes()),
-                token.as_bytes(),
-            );
+        if let Some((name, value)) = kept {
+            append_pair(&mut line, name, value);
         }
         if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(line))
             && !value.is_empty()
         {
             headers.insert(COOKIE, value);
+        }
+    }
+
+    /// Whether a Cookie field has nothing of ours but the one session cookie that stays.
+    fn passes_untouched(&self, field: &HeaderValue, keep: Option<usize>) -> bool {
+        let mut ours = pairs(field.as_bytes())
+            .map(|(name, value)| name.unwrap_or(value))
+            .filter(|name| self.cookies.is_ours(name));
+        match (ours.next(), keep) {
+            (None, _) => true,
+            (Some(name), Some(0)) => {
+                name == self.cookies.session().as_bytes() && ours.next().is_none()
+            }
+            (Some(_), _) => false,
         }
     }
 }

@@ -2,12 +2,14 @@
 //! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
-mod access;
 mod host;
+mod reader;
 mod reading;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, LOCATION};
@@ -18,16 +20,17 @@ use tokio::time::Instant;
 
 use crate::config::{self, Access};
 use crate::endpoint::{Asked, Endpoints};
-use crate::identity::{Identity, Stripped};
+use crate::identity::{Borne, Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
 use crate::route::{Destination, Endpoint};
-use crate::session::{Glance, Session};
+use crate::session::{Glance, Recent, Remembered, Session};
+use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
 use crate::upstream::{Application, Body, Fault};
 
-use access::AccessLine;
 use host::{Host, Hosts};
+use reader::Reader;
 use reading::{destination_of, is_navigation, well_formed};
 
 /// One worker's front door.
@@ -36,10 +39,11 @@ pub struct Proxy {
     identity: Arc<Identity>,
     application: Application,
     hosts: Hosts,
+    recent: Recent,
     login: String,
     origin: String,
     base_path: String,
-    log_access: bool,
+    access_log: Option<Rc<AccessLog>>,
     control: Handle,
     ids: RequestIds,
     metrics: Arc<WorkerMetrics>,
@@ -57,11 +61,13 @@ impl Proxy {
     /// Prepares a worker; `control` is the runtime that owns the store and the providers.
     pub fn new(
         endpoints: Arc<Endpoints>,
-        identity: Arc<Identity>,
         control: Handle,
         metrics: Arc<WorkerMetrics>,
+        access_log: Option<Rc<AccessLog>>,
     ) -> Self {
         let (config, clock) = (&endpoints.config, Arc::clone(&endpoints.clock));
+        // A worker's own: its header values are counted references, which no other core should write.
+        let identity = Arc::new(Identity::new(config));
         Self {
             application: Application::new(
                 config,
@@ -73,7 +79,8 @@ impl Proxy {
             login: format!("{}/login", config.server.auth_prefix()),
             origin: config.server.public_url.origin(),
             base_path: config.server.public_url.base_path().to_owned(),
-            log_access: config.log.access,
+            recent: Recent::new(config),
+            access_log,
             ids: RequestIds::new(&*endpoints.random),
             endpoints,
             identity,
@@ -82,27 +89,45 @@ impl Proxy {
         }
     }
 
+    /// Looks at who is at the other end of a connection.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        self.identity.peer(address)
+    }
+
     /// Answers a request: always with a response, logged and counted once.
-    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
-        let (id, started) = (self.ids.next(), Instant::now());
+    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let started = Instant::now();
         let stripped = self.identity.strip(request, peer);
         self.metrics.stripped(stripped.dropped());
-        let line = self.log_access.then(|| AccessLine::of(&stripped, id));
-        let answer = self.life_of(stripped, id).await;
-        let (status, took) = (answer.response.status().as_u16(), started.elapsed());
-        self.metrics.request(answer.access, status, took);
-        if let Some(line) = line {
-            line.write(status, took, &answer);
-        }
+        let reader = Reader::of(&stripped, self.ids.next());
+        let answer = self.life_of(stripped, &reader).await;
+        self.note(&answer, &reader, started.elapsed());
         answer.response
     }
 
+    fn note(&self, answer: &Answer, reader: &Reader, took: Duration) {
+        let status = answer.response.status().as_u16();
+        self.metrics.request(answer.access, status, took);
+        if let Some(log) = &self.access_log {
+            let line = Line {
+                id: reader.id,
+                client: reader.client,
+                method: reader.method.as_str(),
+                path: answer.hidden_path.as_deref().unwrap_or(reader.uri.path()),
+                status,
+                access: answer.access.as_str(),
+                took,
+            };
+            log.note(&line, SystemTime::now());
+        }
+    }
+
     /// The answer to a header section that did not arrive in time: 408, whatever it might have asked.
-    pub fn timed_out(&self, peer: IpAddr) -> Response<Bytes> {
+    pub fn timed_out(&self, peer: &Peer) -> Response<Bytes> {
         let (method, headers) = (Method::GET, HeaderMap::new());
         let context = Context {
             id: self.ids.next(),
-            client: peer,
+            client: peer.address(),
             method: &method,
             path: "",
             headers: &headers,
@@ -110,14 +135,15 @@ impl Proxy {
         self.metrics.request(
             AccessLabel::None,
             StatusCode::REQUEST_TIMEOUT.as_u16(),
-            std::time::Duration::ZERO,
+            Duration::ZERO,
         );
         self.endpoints
             .write(&Rejection::of(Kind::RequestTimeout), &context, None)
     }
 
     /// The life of a request.
-    async fn life_of(&self, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+    async fn life_of(&self, stripped: Stripped<Incoming>, reader: &Reader) -> Answer {
+        let id = reader.id;
         let destination = match self.admitted(&stripped) {
             Ok(destination) => destination,
             Err(rejection) => return self.turned_away(rejection, &stripped, id),
@@ -125,8 +151,8 @@ impl Proxy {
         match destination {
             Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
             Destination::Application { access, route } => match access {
-                Access::Login => self.login(stripped, route, id).await,
-                Access::Open => self.open(stripped, route, id).await,
+                Access::Login => self.login(stripped, route, reader).await,
+                Access::Open => self.open(stripped, route, reader).await,
                 Access::Deny => self.denied(&stripped, route, id),
             },
             Destination::Canonical(target) => moved(
@@ -186,12 +212,11 @@ impl Proxy {
         &self,
         stripped: Stripped<Incoming>,
         route: Option<&config::Route>,
-        id: RequestId,
+        reader: &Reader,
     ) -> Answer {
-        let asked = Asked::reader_of(&stripped, id);
         let outgoing = self.identity.anonymous(stripped, route);
         let answer = self.application.forward(outgoing).await;
-        self.forwarded(answer, &asked, AccessLabel::Open, route)
+        self.forwarded(answer, reader, AccessLabel::Open, route)
     }
 
     fn denied(
@@ -209,36 +234,41 @@ impl Proxy {
         &self,
         stripped: Stripped<Incoming>,
         route: Option<&config::Route>,
-        id: RequestId,
+        reader: &Reader,
     ) -> Answer {
-        let Some(session) = self.session_of(stripped.headers()).await else {
-            return self.sign_in(&stripped, route, id);
+        let Some((session, cookie)) = self.session_of(stripped.headers()).await else {
+            return self.sign_in(&stripped, route, reader.id);
         };
-        let asked = Asked::reader_of(&stripped, id);
-        let outgoing = self.identity.of(stripped, &session, route);
-        let answer = self.forwarded(
-            self.application.forward(outgoing).await,
-            &asked,
-            AccessLabel::Login,
-            route,
-        );
-        self.watch_for_loops(&answer.response, &session);
+        let borne = Borne {
+            session: &session,
+            cookie,
+        };
+        let outgoing = self.identity.of(stripped, borne, route);
+        let answer = self.application.forward(outgoing).await;
+        let answer = self.forwarded(answer, reader, AccessLabel::Login, route);
+        self.watch_for_loops(&answer.response, session.session());
         answer
     }
 
-    async fn session_of(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
-        let now = self.endpoints.clock.now();
-        match self.endpoints.sessions.glance(headers, now) {
-            Glance::Known(session) => Some(session),
+    /// The live session of a request, and which of its session cookies named it.
+    async fn session_of(&self, headers: &HeaderMap) -> Option<(Rc<Remembered>, usize)> {
+        let (now, sessions) = (self.endpoints.clock.now(), &self.endpoints.sessions);
+        let first = sessions.cookies().session_values(headers).next()?;
+        if let Some(session) = self.recent.find(first, now) {
+            return Some((session, 0));
+        }
+        match sessions.glance(headers, now) {
+            Glance::Known(session) => Some((self.recent.remember(first, session), 0)),
             Glance::Nothing => None,
             Glance::Unseen(tokens) => {
-                let sessions = Arc::clone(&self.endpoints.sessions);
+                let sessions = Arc::clone(sessions);
                 // The store belongs to the control runtime; a panic there is no session here.
-                self.control
-                    .spawn(async move { sessions.recognise(&tokens, now).await })
-                    .await
-                    .ok()
-                    .flatten()
+                let recognised = self.control.spawn(async move {
+                    let (session, which) = sessions.recognise(&tokens, now).await?;
+                    Some((session, tokens.into_iter().nth(which)?, which))
+                });
+                let (session, token, which) = recognised.await.ok().flatten()?;
+                Some((self.recent.remember(token.as_bytes(), session), which))
             }
         }
     }
@@ -294,7 +324,7 @@ impl Proxy {
     fn forwarded(
         &self,
         answer: Result<Response<Body>, Fault>,
-        asked: &Asked,
+        reader: &Reader,
         access: AccessLabel,
         route: Option<&config::Route>,
     ) -> Answer {
@@ -308,19 +338,19 @@ impl Proxy {
             };
             let path = route
                 .filter(|route| !route.log_path)
-                .map_or(asked.uri.path(), |route| &route.path);
+                .map_or(reader.uri.path(), |route| &route.path);
             let context = Context {
-                id: asked.id,
-                client: asked.client,
-                method: &asked.method,
+                id: reader.id,
+                client: reader.client,
+                method: &reader.method,
                 path,
-                headers: &asked.headers,
+                headers: &reader.headers(),
             };
             self.endpoints
                 .write(
                     &Rejection::because(kind, fault),
                     &context,
-                    asked.repeatable_address(),
+                    reader.repeatable_address(),
                 )
                 .map(Body::own)
         });

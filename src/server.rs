@@ -23,13 +23,13 @@ use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::environment::{Clock, SystemClock, SystemRandom};
-use crate::identity::Identity;
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
+use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 
 use installation::Installation;
@@ -106,8 +106,8 @@ pub struct Listening {
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs until `stop` resolves, then drains. `ready` is told once every worker listens. Sockets that
-/// were `passed` take the place of `server.listen`.
+/// Runs until `stop` resolves, then drains, unless that is `cut_short`. `ready` is told once every
+/// worker listens. Sockets that were `passed` take the place of `server.listen`.
 ///
 /// # Errors
 /// [`StartFault`]; nothing is served then.
@@ -116,11 +116,11 @@ pub async fn serve(
     mut passed: PassedSockets,
     ready: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
+    cut_short: impl Future<Output = ()>,
 ) -> Result<(), StartFault> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
-    let identity = Arc::new(Identity::new(&config));
     let (phase_sender, phase) = watch::channel(Phase::Serving);
     if let Err(shortage) = descriptors::raise(&config.server.limits) {
         tracing::warn!("{shortage}");
@@ -131,7 +131,13 @@ pub async fn serve(
     let (sockets, public) = listener::public(&config, &mut passed, &installation)?;
     let draining = Arc::new(AtomicBool::new(false));
     let background = keep_up(&endpoints, admin, &draining);
-    let workers = worker::start(sockets, &endpoints, &identity, &metrics, &phase)
+    let access_log = match config.log.access {
+        true => {
+            access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
+        }
+        false => None,
+    };
+    let workers = worker::start(sockets, &endpoints, &metrics, access_log.as_ref(), &phase)
         .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
@@ -140,7 +146,13 @@ pub async fn serve(
         admin: admin_address,
     });
     stop.await;
-    drain(&config, &draining, &phase_sender, workers).await;
+    tokio::select! {
+        () = drain(&config, &draining, &phase_sender, workers) => {}
+        () = cut_short => tracing::warn!("told to stop again: requests in flight are cut off"),
+    }
+    if let Some(log) = access_log {
+        log.flush();
+    }
     background.iter().for_each(tokio::task::JoinHandle::abort);
     let now = SystemClock.now();
     if let Err(error) = endpoints

@@ -6,13 +6,15 @@
 
 mod cookie;
 mod opening;
+mod recent;
 mod revocation;
 mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -25,36 +27,34 @@ use crate::store::{self, SessionRecord, Store};
 
 pub use cookie::{Cookies, pairs};
 pub use opening::{OpenError, Opened, SignIn};
+pub use recent::{Recent, Remembered};
 pub use revocation::Liveness;
 pub use token::{KeyFault, TokenKeys};
 
-/// Bytes of memory for verified sessions: about 30,000 of them at 2 KiB each.
+/// Bytes of memory for verified sessions: more than 100,000 of them.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// What a session takes beside its texts, the cache's own share included.
+const SESSION_BYTES: usize = 440;
 /// How long a session that the store could not confirm is believed before it is asked again.
 const UNCONFIRMED: i64 = 5;
 
 /// Everything but visible ASCII, and `%` itself.
 const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// A verified, live session.
+/// A verified, live session. Its token is not kept: the cache finds it by the token's digest.
 #[derive(Debug)]
 pub struct Session {
-    token: Box<str>,
     sid: Box<str>,
     username: Box<str>,
     expires_at: UnixSeconds,
-    stamp: Vec<(HeaderName, HeaderValue)>,
+    /// The values of the identity headers: the user header first, then the others in their order.
+    values: Box<[Option<Box<str>>]>,
     liveness: Arc<Liveness>,
     /// When to ask the store again; `i64::MAX` once it has confirmed the session.
     ask_again_at: UnixSeconds,
 }
 
 impl Session {
-    /// The token as it stands in the cookie.
-    pub fn token(&self) -> &str {
-        &self.token
-    }
-
     /// The session's id, shared by copies of the cookie.
     pub fn sid(&self) -> &str {
         &self.sid
@@ -70,9 +70,10 @@ impl Session {
         self.expires_at
     }
 
-    /// The identity headers, ready made.
-    pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.stamp
+    fn weight(&self) -> u32 {
+        let values = self.values.iter().flatten();
+        let texts = values.fold(self.username.len(), |sum, value| sum + 16 + value.len());
+        (SESSION_BYTES + 2 * self.sid.len() + texts) as u32
     }
 
     /// Whether it is neither ended nor over.
@@ -101,9 +102,9 @@ pub struct Sessions {
     used_claims: Vec<String>,
     lifetime: Lifetime,
     max_lifetime: i64,
-    user_header: HeaderName,
-    headers: Vec<(HeaderName, UserField)>,
-    known: Cache<[u8; 43], Arc<Session>, ahash::RandomState>,
+    /// The user fields that headers carry beside the username.
+    fields: Vec<UserField>,
+    known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
     store: Store,
     store_up: AtomicBool,
@@ -116,7 +117,8 @@ impl Sessions {
     /// # Errors
     /// [`KeyFault`] for a key that does not fit the algorithm.
     pub fn new(config: &Config, store: Store) -> Result<Self, KeyFault> {
-        let weigh = |_: &[u8; 43], session: &Arc<Session>| (session.token.len() + 600) as u32;
+        let weigh = |_: &Digest, session: &Arc<Session>| session.weight();
+        let fields = config.upstream.identity.headers.iter();
         Ok(Self {
             keys: TokenKeys::new(&config.session)?,
             cookies: Cookies::new(config),
@@ -125,8 +127,7 @@ impl Sessions {
             used_claims: config.claims_in_use().into_iter().collect(),
             lifetime: config.session.lifetime,
             max_lifetime: config.session.max_lifetime.as_secs() as i64,
-            user_header: config.upstream.identity.user_header.clone(),
-            headers: config.upstream.identity.headers.clone(),
+            fields: fields.map(|(_, field)| *field).collect(),
             known: Cache::builder()
                 .max_capacity(CACHE_BYTES)
                 .weigher(weigh)
@@ -160,27 +161,31 @@ impl Sessions {
             _ => Glance::Unseen(
                 std::iter::once(first)
                     .chain(values)
-                    .map(str::to_owned)
+                    .map(|token| String::from_utf8_lossy(token).into_owned())
                     .collect(),
             ),
         }
     }
 
-    fn remembered(&self, token: &str, now: UnixSeconds) -> Option<Arc<Session>> {
-        let session = self.known.get(&cache_key(token)?)?;
-        (*session.token == *token && now < session.ask_again_at).then_some(session)
+    fn remembered(&self, token: &[u8], now: UnixSeconds) -> Option<Arc<Session>> {
+        let session = self.known.get(&digest_of(token))?;
+        (now < session.ask_again_at).then_some(session)
     }
 
-    /// Verifies tokens that were not seen here before, asking the store for each genuine one. While the
-    /// store is down genuine tokens go on being accepted.
-    pub async fn recognise(&self, tokens: &[String], now: UnixSeconds) -> Option<Arc<Session>> {
-        for token in tokens {
-            let session = match self.remembered(token, now) {
+    /// Verifies tokens that were not seen here before, asking the store for each genuine one, and says
+    /// which of them it was. While the store is down genuine tokens go on being accepted.
+    pub async fn recognise(
+        &self,
+        tokens: &[String],
+        now: UnixSeconds,
+    ) -> Option<(Arc<Session>, usize)> {
+        for (which, token) in tokens.iter().enumerate() {
+            let session = match self.remembered(token.as_bytes(), now) {
                 Some(session) => Some(session),
                 None => self.first_sight(token, now).await,
             };
             if let Some(session) = session.filter(|session| session.is_live(now)) {
-                return Some(session);
+                return Some((session, which));
             }
         }
         None
@@ -207,35 +212,35 @@ impl Sessions {
                 now + UNCONFIRMED
             }
         };
-        let session = Arc::new(self.session(token, &claims, liveness, ask_again_at)?);
-        self.known.insert(cache_key(token)?, Arc::clone(&session));
+        let session = Arc::new(self.session(&claims, liveness, ask_again_at)?);
+        let key = digest_of(token.as_bytes());
+        self.known.insert(key, Arc::clone(&session));
         Some(session)
     }
 
     fn session(
         &self,
-        token: &str,
         claims: &ClaimSet,
         liveness: Arc<Liveness>,
         ask_again_at: UnixSeconds,
     ) -> Option<Session> {
         let username = claims.get(&self.username_claim)?.as_str()?;
-        let mut stamp = vec![(self.user_header.clone(), header_value(username)?)];
-        for (header, field) in &self.headers {
+        let mut values = vec![Some(header_value(username)?)];
+        for field in &self.fields {
             let value = claims
                 .get("user")
                 .and_then(|user| user.get(field.name()))
                 .and_then(Value::as_str);
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                stamp.push((header.clone(), header_value(value)?));
-            }
+            values.push(match value.filter(|value| !value.is_empty()) {
+                Some(value) => Some(header_value(value)?),
+                None => None,
+            });
         }
         Some(Session {
-            token: token.into(),
             sid: claims.get("sid")?.as_str()?.into(),
             username: username.into(),
             expires_at: claims.get("exp")?.as_i64()?,
-            stamp,
+            values: values.into(),
             liveness,
             ask_again_at,
         })
@@ -327,12 +332,19 @@ impl Sessions {
     }
 }
 
-/// The last characters of a token are its signature: enough to find it by, and the whole is compared.
-fn cache_key(token: &str) -> Option<[u8; 43]> {
-    token.as_bytes().last_chunk().copied()
+/// What finds a session by its token: SHA-256 of the whole, so that no two tokens are one.
+type Digest = [u8; 32];
+
+fn digest_of(token: &[u8]) -> Digest {
+    let digest = digest(&SHA256, token);
+    let mut key = Digest::default();
+    key.copy_from_slice(digest.as_ref());
+    key
 }
 
 /// A user's value as a header carries it: percent-encoded UTF-8 where it is not plain visible ASCII.
-fn header_value(value: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(&utf8_percent_encode(value, HEADER_VALUE).to_string()).ok()
+fn header_value(value: &str) -> Option<Box<str>> {
+    let encoded = utf8_percent_encode(value, HEADER_VALUE).to_string();
+    HeaderValue::from_str(&encoded).ok()?;
+    Some(encoded.into())
 }

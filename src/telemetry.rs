@@ -1,5 +1,6 @@
 //! What operators see of a running process: log, metrics, and the ids that join them.
 
+pub mod access;
 pub mod log;
 pub mod metrics;
 

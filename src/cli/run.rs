@@ -34,10 +34,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let passed = PassedSockets::from_environment().map_err(failure)?;
     let (ready, listening) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = server::serve(config, passed, ready, async move {
-        // Without the sender nobody serves any more.
-        let _ = stopped.await;
+    let (cut, cut_short) = oneshot::channel::<()>();
+    // Without the senders nobody serves any more.
+    let (stopped, cut_short) = (async { drop(stopped.await) }, async {
+        drop(cut_short.await)
     });
+    let serving = server::serve(config, passed, ready, stopped, cut_short);
     let announcing = async {
         if listening.await.is_ok() {
             tell(NotifyState::Ready);
@@ -46,7 +48,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         tell(NotifyState::Stopping);
         let _ = stop.send(());
         signals.next().await;
-        tracing::warn!("told to stop again: requests in flight are cut off");
+        let _ = cut.send(());
+        std::future::pending().await
     };
     tokio::select! {
         served = serving => served.map_err(failure),

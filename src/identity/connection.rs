@@ -7,6 +7,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Whether a field of this name is the connection's own, or says how the body is framed.
+pub(super) fn belongs_to_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 pub(super) fn odd_framing(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| {

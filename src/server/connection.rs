@@ -58,11 +58,14 @@ pub(super) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout, occupancy);
-    let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Rc::clone(&proxy));
+    let peer = Rc::new(proxy.peer(peer));
+    let (noted, closing) = (arrivals.clone(), phase.clone());
+    let answering = (Rc::clone(&proxy), Rc::clone(&peer));
     let service = service_fn(move |request| {
-        let (proxy, in_flight, closing) = (Rc::clone(&answering), noted.request(), closing.clone());
+        let ((proxy, peer), in_flight, closing) =
+            (answering.clone(), noted.request(), closing.clone());
         async move {
-            let mut response = proxy.answer(request, peer).await;
+            let mut response = proxy.answer(request, &peer).await;
             if *closing.borrow() != Phase::Serving {
                 say_close(&mut response);
             }
@@ -83,7 +86,7 @@ pub(super) async fn serve(
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended && error.is_parse() {
-                    tracing::debug!(client = %peer, %error, "malformed request");
+                    tracing::debug!(client = %peer.address(), %error, "malformed request");
                 }
                 break None;
             }
@@ -103,7 +106,7 @@ pub(super) async fn serve(
         Some(Late::Idle | Late::Stalled) => return,
         Some(Late::Header) => {
             // Whoever went away need not be told.
-            let _ = stream.write_all(&written(&proxy.timed_out(peer))).await;
+            let _ = stream.write_all(&written(&proxy.timed_out(&peer))).await;
         }
         None => {}
     }

@@ -23,20 +23,38 @@ impl PassedSockets {
         let mut passed = ListenFd::from_env();
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
-        let mut named = VecDeque::new();
+        let mut sockets = Vec::new();
         for index in 0..passed.len() {
-            let name = names.next().unwrap_or_default().to_owned();
-            let taken = passed.take_tcp_listener(index);
-            let taken = taken.and_then(|it| match it {
-                Some(socket) => socket.local_addr().map(|address| Some((socket, address))),
-                None => Ok(None),
-            });
-            match taken {
-                Ok(Some((socket, address))) => named.push_back((name, socket, address)),
-                Ok(None) => {}
-                Err(source) => return Err(StartFault::Passed { name, source }),
+            let name = names.next().unwrap_or_default();
+            match passed.take_tcp_listener(index) {
+                Ok(socket) => sockets.extend(socket.map(|socket| (name, socket))),
+                Err(source) => {
+                    return Err(StartFault::Passed {
+                        name: name.to_owned(),
+                        source,
+                    });
+                }
             }
         }
+        Self::of(sockets)
+    }
+
+    /// These sockets, by name.
+    ///
+    /// # Errors
+    /// [`StartFault::Passed`] for one without an address.
+    pub fn of<'n>(
+        sockets: impl IntoIterator<Item = (&'n str, TcpListener)>,
+    ) -> Result<Self, StartFault> {
+        let with_address = |(name, socket): (&str, TcpListener)| {
+            let name = name.to_owned();
+            match socket.local_addr() {
+                Ok(address) => Ok((name, socket, address)),
+                Err(source) => Err(StartFault::Passed { name, source }),
+            }
+        };
+        let named = sockets.into_iter().map(with_address);
+        let named = named.collect::<Result<_, _>>()?;
         Ok(Self { named })
     }
 

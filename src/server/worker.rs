@@ -19,9 +19,10 @@ use super::connection::{self, Rules};
 use super::listener::PublicSocket;
 use super::open::{Occupancy, Open, Room};
 use super::proxy_protocol::{ProxyProtocol, Refusal};
+use crate::config;
 use crate::endpoint::Endpoints;
-use crate::identity::Identity;
 use crate::proxy::Proxy;
+use crate::telemetry::access::{AccessLog, Writer};
 use crate::telemetry::metrics::{Metrics, RefusedConnection, WorkerMetrics};
 
 /// How long a worker does not accept when the system cannot give it another connection.
@@ -39,8 +40,8 @@ pub(super) struct Worker {
 pub(super) fn start(
     sockets: Vec<Vec<PublicSocket>>,
     endpoints: &Arc<Endpoints>,
-    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
+    access_log: Option<&Writer>,
     phase: &watch::Receiver<Phase>,
 ) -> std::io::Result<Vec<Worker>> {
     let room = Arc::new(Room::new(endpoints.config.server.limits.connections));
@@ -49,23 +50,32 @@ pub(super) fn start(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (endpoints, identity, control) =
-            (Arc::clone(endpoints), Arc::clone(identity), control.clone());
+        let (endpoints, control) = (Arc::clone(endpoints), control.clone());
+        let access_log = access_log.cloned();
         let (metrics, phase, room) = (metrics.worker(index), phase.clone(), Arc::clone(&room));
         let (sender, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let acceptor = Rc::new(Acceptor::new(
-                    endpoints, identity, control, metrics, phase, room,
-                ));
+                let server = endpoints.config.server.clone();
+                let access_log = access_log.map(AccessLog::new);
+                let counted = Arc::clone(&metrics);
+                let proxy = Proxy::new(endpoints, control, counted, access_log.clone());
+                let acceptor = Acceptor::new(Rc::new(proxy), &server, metrics, phase, room);
+                let acceptor = Rc::new(acceptor);
                 let (open, phase) = (acceptor.open.clone(), acceptor.phase.clone());
                 let local = LocalSet::new();
+                if let Some(log) = &access_log {
+                    local.spawn_local(Rc::clone(log).keep_handing_on());
+                }
                 for socket in sockets {
                     local.spawn_local(Rc::clone(&acceptor).accept(socket));
                 }
                 drop(acceptor);
                 local.block_on(&runtime, open.all_closed(phase));
+                if let Some(log) = access_log {
+                    log.finish();
+                }
                 // The receiver is gone when nobody waits for the end any more.
                 let _ = sender.send(());
             })?;
@@ -89,25 +99,18 @@ struct Acceptor {
 
 impl Acceptor {
     fn new(
-        endpoints: Arc<Endpoints>,
-        identity: Arc<Identity>,
-        control: Handle,
+        proxy: Rc<Proxy>,
+        server: &config::Server,
         metrics: Arc<WorkerMetrics>,
         phase: watch::Receiver<Phase>,
         room: Arc<Room>,
     ) -> Self {
-        let server = &endpoints.config.server;
         let protocol =
             || ProxyProtocol::new(server.trusted_proxies.clone(), server.limits.header_timeout);
         Self {
+            proxy,
             rules: Rules::new(&server.limits),
             proxy_protocol: server.proxy_protocol.then(protocol),
-            proxy: Rc::new(Proxy::new(
-                endpoints,
-                identity,
-                control,
-                Arc::clone(&metrics),
-            )),
             metrics,
             phase,
             room,

@@ -19,19 +19,27 @@ pub struct Cookies {
 
 /// The cookie pairs of one `Cookie` field, as bytes, in order; `name` is `None` for a pair without `=`.
 pub fn pairs(field: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
-    field.split(|byte| *byte == b';').map(|pair| {
-        // A browser gives a cookie without a name back as its value alone: `=a=b` is `a=b` to everyone.
-        let nameless = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
-        let start = pair.iter().position(|byte| !nameless(byte));
-        let pair = pair[start.unwrap_or(pair.len())..].trim_ascii_end();
-        match memchr::memchr(b'=', pair) {
-            Some(at) => (
-                Some(pair[..at].trim_ascii_end()),
-                pair[at + 1..].trim_ascii_start(),
-            ),
-            None => (None, pair),
-        }
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let end = memchr::memchr(b';', field);
+        rest = end.map(|end| &field[end + 1..]);
+        Some(pair(&field[..end.unwrap_or(field.len())]))
     })
+}
+
+fn pair(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    // A browser gives a cookie without a name back as its value alone: `=a=b` is `a=b` to everyone.
+    let nameless = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+    let start = text.iter().position(|byte| !nameless(byte));
+    let text = text[start.unwrap_or(text.len())..].trim_ascii_end();
+    match memchr::memchr(b'=', text) {
+        Some(at) => (
+            Some(text[..at].trim_ascii_end()),
+            text[at + 1..].trim_ascii_start(),
+        ),
+        None => (None, text),
+    }
 }
 
 impl Cookies {
@@ -64,18 +72,19 @@ impl Cookies {
     }
 
     /// The values of session cookies, spelled exactly, in the request's order.
-    pub fn session_values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+    pub fn session_values<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
         values(headers, &self.session)
     }
 
     /// The value of the sign-in cookie: 32 random bytes as base64url.
     pub fn sign_in_value<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h str> {
-        values(headers, &self.sign_in).find(|value| {
+        let binding = values(headers, &self.sign_in).find(|value| {
             value.len() == 43
                 && value
-                    .bytes()
+                    .iter()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
+        })?;
+        std::str::from_utf8(binding).ok()
     }
 
     /// Whether a cookie of this name is one of ours, in any case and with any escapes: such cookies
@@ -148,16 +157,13 @@ impl Cookies {
     }
 }
 
-fn values<'h>(headers: &'h HeaderMap, wanted: &'h str) -> impl Iterator<Item = &'h str> {
+fn values<'h>(headers: &'h HeaderMap, wanted: &'h str) -> impl Iterator<Item = &'h [u8]> {
     headers
         .get_all(COOKIE)
         .iter()
         .flat_map(|field| pairs(field.as_bytes()))
-        .filter_map(move |(name, value)| {
-            (name == Some(wanted.as_bytes()))
-                .then(|| std::str::from_utf8(value).ok())
-                .flatten()
-        })
+        .filter(|(name, _)| *name == Some(wanted.as_bytes()))
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -196,7 +202,7 @@ mod tests {
         headers.append(COOKIE, HeaderValue::from_static("x=y;wfgen_token=d"));
         assert_eq!(
             cookies.session_values(&headers).collect::<Vec<_>>(),
-            ["b", "c", "d"]
+            [b"b", b"c", b"d"]
         );
     }
 

@@ -135,8 +135,8 @@ impl Sessions {
         claims.insert("jti".into(), json!(random_text::<16>(random)));
         claims.insert(self.username_claim.clone(), json!(account.username()));
         claims.remove("user");
-        if !self.headers.is_empty() {
-            let fields = self.headers.iter().filter_map(|(_, field)| {
+        if !self.fields.is_empty() {
+            let fields = self.fields.iter().filter_map(|field| {
                 account
                     .user()
                     .field(*field)

@@ -189,6 +189,24 @@ fn the_demo_runs_until_it_is_stopped_and_starts_again() {
 }
 
 #[test]
+fn demos_that_start_at_once_are_apart() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let started = folders.iter().map(|folder| Running::start(folder.path()));
+    let mut demos: Vec<_> = started.collect();
+    let urls: Vec<_> = demos.iter_mut().map(|demo| demo.told("Open")).collect();
+    let apart: std::collections::HashSet<_> = urls.iter().collect();
+    assert_eq!(apart.len(), urls.len(), "{urls:?}");
+    for url in &urls {
+        let page = sign_in(&Browser::new(), url, |claims| claims);
+        let html = page.answer.text();
+        assert!(html.contains("Hello, ada.lovelace@example.com"), "{html}");
+    }
+    for demo in demos {
+        assert_eq!(demo.stop(), Some(0));
+    }
+}
+
+#[test]
 fn the_demo_works_in_a_real_browser() {
     let folder = tempfile::tempdir().unwrap();
     let mut demo = Running::start(folder.path());

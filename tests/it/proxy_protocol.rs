@@ -92,8 +92,7 @@ fn the_header_names_the_client() {
     ] {
         assert_eq!(client(&application, &proxy, &header, ""), expected);
     }
-    let log = proxy.log();
-    assert!(log.contains("client=192.0.2.1 "), "{log}");
+    proxy.wait_for_log("client=192.0.2.1 ");
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! One worker's memory of the sessions that it answered last, with their headers ready made.
+//!
+//! Stands apart from the cache that all workers share because even reading that one writes: reference
+//! counts and its log of reads. Here no other core writes, and a token is compared as a whole.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Session;
+use crate::config::Config;
+use crate::environment::UnixSeconds;
+
+/// How many sessions a worker keeps at hand: at most 4 MiB of tokens.
+const SLOTS: usize = 1024;
+
+/// A session as one worker knows it.
+#[derive(Debug)]
+pub struct Remembered {
+    token: Box<[u8]>,
+    session: Arc<Session>,
+    stamp: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Remembered {
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The identity headers, ready made.
+    pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.stamp
+    }
+}
+
+/// The sessions that a worker answered last.
+#[derive(Debug)]
+pub struct Recent {
+    names: Vec<HeaderName>,
+    slots: RefCell<Box<[Option<Rc<Remembered>>]>>,
+}
+
+impl Recent {
+    /// Prepares a worker, with header names of its own: clones of one name count in one place.
+    pub fn new(config: &Config) -> Self {
+        let identity = &config.upstream.identity;
+        let names = std::iter::once(&identity.user_header)
+            .chain(identity.headers.iter().map(|(name, _)| name))
+            // A name that was one stays one.
+            .filter_map(|name| HeaderName::from_bytes(name.as_str().as_bytes()).ok());
+        Self {
+            names: names.collect(),
+            slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
+        }
+    }
+
+    /// The live session of a token that was answered a short while ago.
+    pub fn find(&self, token: &[u8], now: UnixSeconds) -> Option<Rc<Remembered>> {
+        let slots = self.slots.borrow();
+        let found = slots[slot(token)].as_ref()?;
+        let session = &found.session;
+        (*found.token == *token && session.is_live(now) && now < session.ask_again_at)
+            .then(|| Rc::clone(found))
+    }
+
+    /// Remembers whose token this is, in the place of whoever was there.
+    pub fn remember(&self, token: &[u8], session: Arc<Session>) -> Rc<Remembered> {
+        let named = self.names.iter().zip(&session.values);
+        let stamp = named.filter_map(|(name, value)| {
+            let value = value.as_deref()?;
+            Some((name.clone(), HeaderValue::from_str(value).ok()?))
+        });
+        let remembered = Rc::new(Remembered {
+            token: token.into(),
+            stamp: stamp.collect(),
+            session,
+        });
+        self.slots.borrow_mut()[slot(token)] = Some(Rc::clone(&remembered));
+        remembered
+    }
+}
+
+/// A token ends in its signature, which spreads well by itself.
+fn slot(token: &[u8]) -> usize {
+    let last = token.last_chunk::<8>().copied().unwrap_or_default();
+    let mixed = u64::from_le_bytes(last).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Liveness;
+    use super::*;
+
+    fn recent() -> Recent {
+        Recent {
+            names: vec![HeaderName::from_static("x-forwarded-user")],
+            slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
+        }
+    }
+
+    fn session(expires_at: UnixSeconds, ask_again_at: UnixSeconds) -> Arc<Session> {
+        Arc::new(Session {
+            sid: "sid".into(),
+            username: "ada".into(),
+            expires_at,
+            values: Box::new([Some("ada".into()), None]),
+            liveness: Arc::new(Liveness::default()),
+            ask_again_at,
+        })
+    }
+
+    #[test]
+    fn a_token_is_compared_whole() {
+        let recent = recent();
+        let known = recent.remember(b"header.payload.signature", session(100, i64::MAX));
+        assert_eq!(known.stamp()[0].1, "ada");
+        assert!(recent.find(b"header.payload.signature", 50).is_some());
+        assert!(recent.find(b"header.another.signature", 50).is_none());
+        assert!(recent.find(b"", 50).is_none());
+    }
+
+    #[test]
+    fn what_ended_is_not_found() {
+        let recent = recent();
+        let ended = session(100, i64::MAX);
+        recent.remember(b"a.b.12345678", Arc::clone(&ended));
+        assert!(recent.find(b"a.b.12345678", 99).is_some());
+        assert!(recent.find(b"a.b.12345678", 100).is_none(), "it is over");
+        ended.liveness.end();
+        assert!(recent.find(b"a.b.12345678", 99).is_none(), "it was ended");
+        recent.remember(b"a.b.12345679", session(100, 60));
+        assert!(
+            recent.find(b"a.b.12345679", 60).is_none(),
+            "the store is to be asked"
+        );
+    }
+}

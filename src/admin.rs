@@ -136,6 +136,7 @@ impl Admin {
                 degraded.push(format!("{down}; live sessions go on, sign-ins there wait"));
             }
         }
+        degraded.extend(self.endpoints.servers.degraded());
         let draining = self.draining.load(Ordering::Relaxed);
         if self.endpoints.sessions.has_followed() {
             self.was_ready.store(true, Ordering::Relaxed);

@@ -30,6 +30,7 @@ use crate::session::{Glance, Session, Sessions};
 use crate::store::Store;
 use crate::telemetry::RequestId;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Servers;
 
 use recurrence::Recurrence;
 
@@ -51,6 +52,8 @@ pub struct Endpoints {
     pub routes: Arc<Routes>,
     /// The providers.
     pub parties: RelyingParties,
+    /// The application's servers, and how they are.
+    pub servers: Arc<Servers>,
     /// Seals states and tokens.
     pub sealer: Sealer,
     /// Gives and ends sessions.

@@ -8,7 +8,7 @@ mod strip;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, UPGRADE, VIA};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
@@ -323,7 +323,6 @@ impl Identity {
         let headers = &mut stripped.parts.headers;
         let kept = borne.filter(|_| self.forward_session_cookie);
         self.set_cookies(headers, kept.map(|borne| borne.cookie));
-        headers.remove(EXPECT);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.insert(FORWARDED, self.forwarded.clone());

@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -27,7 +26,7 @@ use crate::session::{Glance, Recent, Remembered, Session};
 use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
-use crate::upstream::{Application, Body, Fault};
+use crate::upstream::{Application, Arriving, Body, Fault};
 
 use host::{Host, Hosts};
 use reader::Reader;
@@ -71,8 +70,10 @@ impl Proxy {
         Self {
             application: Application::new(
                 config,
+                &endpoints.servers,
                 Arc::clone(&identity),
                 clock,
+                &*endpoints.random,
                 Arc::clone(&metrics),
             ),
             hosts: Hosts::new(&config.server),
@@ -95,7 +96,7 @@ impl Proxy {
     }
 
     /// Answers a request: always with a response, logged and counted once.
-    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
         let started = Instant::now();
         let stripped = self.identity.strip(request, peer);
         self.metrics.stripped(stripped.dropped());
@@ -142,7 +143,7 @@ impl Proxy {
     }
 
     /// The life of a request.
-    async fn life_of(&self, stripped: Stripped<Incoming>, reader: &Reader) -> Answer {
+    async fn life_of(&self, stripped: Stripped<Arriving>, reader: &Reader) -> Answer {
         let id = reader.id;
         let destination = match self.admitted(&stripped) {
             Ok(destination) => destination,
@@ -166,7 +167,7 @@ impl Proxy {
     }
 
     /// Where a request may go, once it is well formed, its path means one thing, and its host is ours.
-    fn admitted(&self, stripped: &Stripped<Incoming>) -> Result<Destination<'_>, Rejection> {
+    fn admitted(&self, stripped: &Stripped<Arriving>) -> Result<Destination<'_>, Rejection> {
         well_formed(stripped)?;
         let (method, path) = (stripped.method(), stripped.uri().path());
         let found = self.endpoints.routes.find(method, path);
@@ -184,6 +185,11 @@ impl Proxy {
             Host::Alias if is_navigation(stripped) => {
                 Ok(Destination::Canonical(format!("{}{path}", self.origin)))
             }
+            // RFC 9112 3.2: without a Host, or with several, nobody is asked for.
+            Host::Foreign if stripped.host().is_none() => Err(Rejection::because(
+                Kind::BadRequest,
+                "expected one Host, found none or several",
+            )),
             Host::Alias | Host::Foreign => Err(Rejection::because(
                 Kind::WrongHost,
                 self.hosts.expected(stripped.host()),
@@ -195,7 +201,7 @@ impl Proxy {
     fn turned_away(
         &self,
         rejection: Rejection,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         id: RequestId,
     ) -> Answer {
         let in_doubt = rejection.kind == Kind::BadRequest;
@@ -210,7 +216,7 @@ impl Proxy {
 
     async fn open(
         &self,
-        stripped: Stripped<Incoming>,
+        stripped: Stripped<Arriving>,
         route: Option<&config::Route>,
         reader: &Reader,
     ) -> Answer {
@@ -221,7 +227,7 @@ impl Proxy {
 
     fn denied(
         &self,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         route: Option<&config::Route>,
         id: RequestId,
     ) -> Answer {
@@ -232,7 +238,7 @@ impl Proxy {
     /// A path that needs a signed-in user: with a known session no I/O but the application's.
     async fn login(
         &self,
-        stripped: Stripped<Incoming>,
+        stripped: Stripped<Arriving>,
         route: Option<&config::Route>,
         reader: &Reader,
     ) -> Answer {
@@ -277,7 +283,7 @@ impl Proxy {
     /// else gets 401 and no cookie.
     fn sign_in(
         &self,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         route: Option<&config::Route>,
         id: RequestId,
     ) -> Answer {
@@ -299,7 +305,7 @@ impl Proxy {
         }
     }
 
-    async fn own(&self, endpoint: Endpoint, stripped: Stripped<Incoming>, id: RequestId) -> Answer {
+    async fn own(&self, endpoint: Endpoint, stripped: Stripped<Arriving>, id: RequestId) -> Answer {
         let (asked, endpoints) = (Asked::of(&stripped, id), Arc::clone(&self.endpoints));
         let answered = self
             .control
@@ -364,7 +370,7 @@ impl Proxy {
     fn reject(
         &self,
         rejection: Rejection,
-        stripped: &Stripped<Incoming>,
+        stripped: &Stripped<Arriving>,
         id: RequestId,
         access: AccessLabel,
         route: Option<&config::Route>,

@@ -168,6 +168,8 @@ pub enum Kind {
     RequestTimeout,
     /// 413: the body is over `server.limits.body_size`.
     BodyTooLarge,
+    /// 417: `Expect` asks for something else than `100-continue` (RFC 9110 10.1.1).
+    UnknownExpectation,
     /// 421: the host is neither that of `public_url` nor an alias.
     WrongHost,
     /// 431: too many fields (hyper itself answers the section that is too large).
@@ -205,6 +207,7 @@ impl Kind {
             Kind::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Kind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Kind::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::ApplicationUnreachable => StatusCode::BAD_GATEWAY,
@@ -280,6 +283,7 @@ impl Kind {
             Kind::MethodNotAllowed { .. } => "method-not-allowed",
             Kind::RequestTimeout => "request-timeout",
             Kind::BodyTooLarge => "body-too-large",
+            Kind::UnknownExpectation => "unknown-expectation",
             Kind::WrongHost => "wrong-host",
             Kind::HeaderTooLarge => "header-too-large",
             Kind::ApplicationUnreachable => "application-unreachable",
@@ -303,6 +307,7 @@ impl Kind {
             | Kind::MethodNotAllowed { .. }
             | Kind::RequestTimeout
             | Kind::BodyTooLarge
+            | Kind::UnknownExpectation
             | Kind::WrongHost
             | Kind::HeaderTooLarge => Party::UserAgent,
             Kind::ProviderRefused { .. }

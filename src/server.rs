@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 use crate::admin;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
-use crate::environment::{Clock, SystemClock, SystemRandom};
+use crate::environment::{Clock, Random, SystemClock, SystemRandom};
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
 use crate::route::Routes;
@@ -31,6 +31,7 @@ use crate::session::{KeyFault, Sessions};
 use crate::store::{self, Store};
 use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Servers;
 
 use installation::Installation;
 use listener::AdminSocket;
@@ -92,6 +93,9 @@ pub enum StartFault {
         /// Where it listens.
         address: SocketAddr,
     },
+    /// Connections to the application cannot be prepared.
+    #[error("upstream: {0}")]
+    Upstream(String),
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -178,16 +182,20 @@ enum Phase {
 
 async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
     let store = Store::open(&config.store.sqlite).await?;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
+        .map_err(StartFault::Upstream)?;
     Ok(Endpoints {
         routes: Arc::new(Routes::new(config)),
         parties: RelyingParties::new(config)?,
+        servers: Arc::new(servers),
         sealer: Sealer::new(&config.session),
         sessions: Arc::new(Sessions::new(config, store.clone())?),
         provisioning: Provisioning::new(config, store.clone()),
         store,
         metrics: Arc::clone(metrics),
         clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
+        random,
         recurrence: Default::default(),
         config: Arc::clone(config),
     })
@@ -204,6 +212,10 @@ fn keep_up(
         .iter()
         .map(|party| tokio::spawn(Arc::clone(party).stay_discovered()));
     let mut tasks: Vec<_> = parties.collect();
+    tasks.extend(
+        (0..endpoints.servers.count())
+            .map(|index| tokio::spawn(Arc::clone(&endpoints.servers).stay_checked(index))),
+    );
     let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
     tasks.push(tokio::spawn(async move {
         loop {

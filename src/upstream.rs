@@ -1,34 +1,45 @@
 //! The application: an [`Outgoing`] request goes out over a pooled connection, its response comes back
-//! with what belongs to the connection removed. One pool a worker, shared with nobody.
+//! with what belongs to the connection removed. Pools are a worker's own; what is known of the servers'
+//! health is shared.
 
+mod balance;
 mod body;
+mod connect;
+mod expectation;
 mod headers;
 mod pool;
+mod probe;
+mod servers;
+mod share;
+mod spare;
+mod tls;
+mod trailers;
 mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use crate::config::Config;
-use crate::environment::Clock;
+use crate::config::{Config, UpstreamHost};
+use crate::environment::{Clock, Random};
 use crate::identity::{Identity, Outgoing};
 use crate::telemetry::metrics::WorkerMetrics;
 
-pub use body::Body;
+use balance::{Balance, Tried};
+pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
+use expectation::Decision;
 use headers::ResponseHeaders;
-use pool::Pool;
+use pool::{Lease, Pool};
+pub use servers::{Servers, look_at_all};
 
-/// A connection that has been idle for longer may be closing at the other end: a request that can be
-/// sent again is kept until it is answered.
-const FRESH: Duration = Duration::from_secs(1);
+/// Idle connections to one server that are kept, over all workers.
+const MOST_IDLE: usize = 1024;
 
 /// Why there is no response. The application's fault, but for those of the body.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +47,7 @@ pub enum Fault {
     /// No connection could be made. 502.
     #[error("no connection to the application at {server}: {reason}")]
     Unreachable {
-        /// `host:port`.
+        /// Its origin.
         server: String,
         /// What the system said.
         reason: String,
@@ -44,7 +55,7 @@ pub enum Fault {
     /// The connection broke, or what came is not HTTP. 502.
     #[error("the application at {server} did not answer with HTTP: {reason}")]
     Broken {
-        /// `host:port`.
+        /// Its origin.
         server: String,
         /// What was found.
         reason: String,
@@ -52,7 +63,7 @@ pub enum Fault {
     /// No response's header within `upstream.response_timeout`. 504.
     #[error("the application at {server} did not answer within {waited:?}")]
     Slow {
-        /// `host:port`.
+        /// Its origin.
         server: String,
         /// The time that was waited.
         waited: Duration,
@@ -75,28 +86,44 @@ pub enum Fault {
 pub struct Application {
     identity: Arc<Identity>,
     headers: ResponseHeaders,
-    pool: Rc<Pool>,
+    balance: Balance,
+    /// Whether a server is told its own Host instead of the public one.
+    names_server: bool,
     response_timeout: Duration,
     body_size: Option<u64>,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
 }
 
+/// A server did not answer; the request where it may be sent to another one.
+struct Failed {
+    fault: Fault,
+    request: Option<Request<RequestBody>>,
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        let request = None;
+        Self { fault, request }
+    }
+}
+
 impl Application {
-    /// Prepares a worker's pool; no connection is made yet.
+    /// Prepares a worker's pools; no connection is made yet.
     pub fn new(
         config: &Config,
+        servers: &Arc<Servers>,
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
+        random: &dyn Random,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
+        let most_idle = MOST_IDLE.div_ceil(config.server.workers);
         Self {
             identity,
             headers: ResponseHeaders::new(config),
-            pool: Rc::new(Pool::new(
-                &config.upstream.servers[0],
-                config.upstream.connect_timeout,
-            )),
+            balance: Balance::new(servers, most_idle, random),
+            names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
             body_size: config.server.limits.body_size,
             clock,
@@ -108,7 +135,7 @@ impl Application {
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn forward(&self, outgoing: Outgoing<Incoming>) -> Result<Response<Body>, Fault> {
+    pub async fn forward(&self, outgoing: Outgoing<Arriving>) -> Result<Response<Body>, Fault> {
         let session = outgoing.session().cloned();
         let upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
@@ -118,8 +145,8 @@ impl Application {
         {
             return Err(Fault::BodyTooLarge);
         }
-        self.pool.name_host(request.headers_mut());
         *request.uri_mut() = origin_form(request.uri());
+        let expectation = expectation_of(&mut request);
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
@@ -131,71 +158,121 @@ impl Application {
                 Arc::clone(&self.identity),
             )
         });
+        if let Some(decision) = &expectation {
+            request.body_mut().awaits(decision.clone());
+        }
         if request.body().size_hint().exact().is_none() {
             // Without this the client takes it that GET and HEAD have no body, and drops it.
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
         let started = Instant::now();
-        let (mut response, connection) = self.send(request, &progress).await?;
+        let (mut response, lease) = self.send(request, &progress, started).await?;
         self.metrics.upstream(started.elapsed());
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let client = client.ok_or_else(|| self.broken("it switched protocols unasked"))?;
-            let protocol = response.headers_mut().remove(UPGRADE);
-            self.headers
-                .to_browser(response.headers_mut(), &self.metrics);
-            upgrade::join(
-                client,
-                &mut response,
-                protocol,
-                session,
-                Arc::clone(&self.clock),
-            );
-            return Ok(response.map(|_| Body::empty()));
-        }
-        self.headers
-            .judge(response.headers())
-            .map_err(|reason| self.broken(reason))?;
+        let judged = headers::judge(&response, client.is_some());
+        let bad = matches!(
+            response.status(),
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+        );
+        lease.pool().count(bad || judged.is_err(), started);
+        judged.map_err(|reason| broken(lease.pool(), reason))?;
+        headers::one_length(response.headers_mut());
+        let protocol = response.headers_mut().remove(UPGRADE);
         self.headers
             .to_browser(response.headers_mut(), &self.metrics);
-        Ok(response.map(|body| Body::forwarded(body, Rc::clone(&self.pool), connection)))
+        if let Some(refusal) = expectation.and_then(Decision::refused) {
+            // Whether the client sends the body now is anybody's guess.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            return Ok(response.map(|body| Body::last(body, refusal)));
+        }
+        let Some(client) = client.filter(|_| switches(&response)) else {
+            return Ok(response.map(|body| Body::forwarded(body, lease)));
+        };
+        let clock = Arc::clone(&self.clock);
+        upgrade::join(client, &mut response, protocol, session, clock, lease);
+        Ok(response.map(|_| Body::empty()))
     }
 
-    /// Sends over a pooled connection, or over a new one where a pooled one was closed before it took
-    /// the request, or before it answered one that may be repeated (RFC 9110 9.2.2).
+    /// Sends to one server after another, each once, until one answers: a request that was not sent,
+    /// or one that may be repeated (RFC 9110 9.2.2) and whose answer did not begin.
     async fn send(
         &self,
         mut request: Request<RequestBody>,
-        progress: &Progress,
-    ) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Fault> {
-        while let Some((mut connection, idle)) = self.pool.take() {
-            let spare = (idle > FRESH && repeatable(&request)).then(|| copy(&request));
-            match self
-                .answered(connection.try_send_request(request), progress)
-                .await?
-            {
-                Ok(response) => return Ok((response, connection)),
-                Err(mut refused) => match (refused.take_message(), spare) {
-                    (Some(unsent), _) => request = unsent,
-                    (None, Some(spare)) => request = spare,
-                    (None, None) => return Err(self.fault(refused.error(), progress)),
-                },
+        progress: &Rc<Progress>,
+        started: Instant,
+    ) -> Result<(Response<Incoming>, Lease), Fault> {
+        let repeatable = repeatable(&request);
+        let mut tried = Tried::default();
+        let mut last = Fault::Unreachable {
+            server: String::new(),
+            reason: String::new(),
+        };
+        while let Some(pool) = self.balance.pick(&mut tried) {
+            let failed = match self.attempt(pool, request, repeatable, progress).await {
+                Ok(answered) => return Ok(answered),
+                Err(failed) => failed,
+            };
+            if matches!(failed.fault, Fault::Broken { .. } | Fault::Slow { .. }) {
+                pool.count(true, started);
+            }
+            match failed.request {
+                Some(again) => (request, last) = (again, failed.fault),
+                None => return Err(failed.fault),
             }
         }
-        let mut connection = self
-            .pool
-            .connect()
-            .await
-            .map_err(|reason| Fault::Unreachable {
-                server: self.pool.server().to_owned(),
-                reason,
-            })?;
-        match self
-            .answered(connection.try_send_request(request), progress)
-            .await?
-        {
-            Ok(response) => Ok((response, connection)),
-            Err(refused) => Err(self.fault(refused.error(), progress)),
+        Err(last)
+    }
+
+    /// Sends to one server: over pooled connections as long as they hand the request back unsent, and
+    /// over a new one after that.
+    async fn attempt(
+        &self,
+        pool: &Rc<Pool>,
+        mut request: Request<RequestBody>,
+        repeatable: bool,
+        progress: &Rc<Progress>,
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
+        if self.names_server {
+            request.headers_mut().insert(HOST, pool.host());
+        }
+        let mut lease = pool.lease();
+        let mut sent = false;
+        loop {
+            let pooled = (!sent).then(|| pool.take()).flatten();
+            let new = pooled.is_none();
+            let connection = match pooled {
+                Some(connection) => connection,
+                None => match pool.connect().await {
+                    Ok(connection) => connection,
+                    Err(reason) => {
+                        let fault = unreachable(pool, reason);
+                        let request = Some(request);
+                        return Err(Failed { fault, request });
+                    }
+                },
+            };
+            let connection = lease.hold(connection);
+            connection.spare.want(repeatable);
+            let answer = connection.sender.try_send_request(request);
+            let mut refused = match self.answered(answer, pool, progress).await? {
+                Ok(response) => return Ok((response, lease)),
+                Err(refused) => refused,
+            };
+            let unsent = refused.take_message();
+            sent = unsent.is_none();
+            let again = unsent.or_else(|| {
+                let lost = repeatable && is_lost(refused.error());
+                let body = || RequestBody::none(progress, &self.identity);
+                lost.then(|| connection.spare.request(body())).flatten()
+            });
+            match again {
+                Some(again) if !new => request = again,
+                request => {
+                    let fault = fault(pool, refused.error(), progress);
+                    return Err(Failed { fault, request });
+                }
+            }
         }
     }
 
@@ -203,6 +280,7 @@ impl Application {
     async fn answered<T>(
         &self,
         answer: impl Future<Output = T>,
+        pool: &Pool,
         progress: &Progress,
     ) -> Result<T, Fault> {
         let mut answer = std::pin::pin!(answer);
@@ -217,7 +295,7 @@ impl Application {
                         return Err(Fault::BodySlow { waited });
                     }
                     None => {
-                        let server = self.pool.server().to_owned();
+                        let server = pool.server().to_owned();
                         return Err(Fault::Slow {
                             server,
                             waited: self.response_timeout,
@@ -227,21 +305,37 @@ impl Application {
             }
         }
     }
+}
 
-    fn fault(&self, error: &hyper::Error, progress: &Progress) -> Fault {
-        match () {
-            () if progress.over_limit() => Fault::BodyTooLarge,
-            () if progress.broken() => Fault::BodyBroken,
-            () => self.broken(reason(error)),
-        }
+fn fault(pool: &Pool, error: &hyper::Error, progress: &Progress) -> Fault {
+    match () {
+        () if progress.over_limit() => Fault::BodyTooLarge,
+        () if progress.broken() => Fault::BodyBroken,
+        () => broken(pool, reason(error)),
     }
+}
 
-    fn broken(&self, reason: impl Into<String>) -> Fault {
-        Fault::Broken {
-            server: self.pool.server().to_owned(),
-            reason: reason.into(),
-        }
+fn broken(pool: &Pool, reason: impl Into<String>) -> Fault {
+    Fault::Broken {
+        server: pool.server().to_owned(),
+        reason: reason.into(),
     }
+}
+
+fn unreachable(pool: &Pool, reason: String) -> Fault {
+    let server = pool.server().to_owned();
+    Fault::Unreachable { server, reason }
+}
+
+/// Whether the connection ended, rather than that something was answered that is no HTTP.
+fn is_lost(error: &hyper::Error) -> bool {
+    let io = std::error::Error::source(error).is_some_and(|it| it.is::<std::io::Error>());
+    let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io;
+    ended && !error.is_parse() && !error.is_user()
+}
+
+fn switches<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The chain of an error, without what a peer sent.
@@ -263,18 +357,19 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
+/// The expectation of a request with a body (RFC 9110 10.1.1); HTTP/1.0 knows none.
+fn expectation_of(request: &mut Request<Arriving>) -> Option<Decision> {
+    if request.version() == http::Version::HTTP_10 {
+        request.headers_mut().remove(EXPECT);
+    }
+    let expects = !request.body().is_empty() && request.headers().contains_key(EXPECT);
+    expects.then(|| Decision::of(request))
+}
+
 fn repeatable(request: &Request<RequestBody>) -> bool {
     let safe = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     safe && request.body().is_end_stream()
-}
-
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(request.body().empty_copy());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -1,23 +1,18 @@
 //! `check`: is the configuration good, and with `--online`, is the world as it says.
 
 use std::io::{self, Write as _};
-use std::time::Duration;
-
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::{Failure, run};
-use crate::config::{Config, UpstreamServer};
+use crate::config::Config;
 use crate::environment::SystemClock;
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::server::descriptors;
 use crate::session::TokenKeys;
 use crate::store::Store;
+use crate::upstream;
 
 /// Clocks further apart than this make tokens fail sooner or later.
 const TOLERATED_SKEW: i64 = 5;
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints the warnings of a configuration that has no faults, and `ok`.
 pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
@@ -43,9 +38,7 @@ fn online(config: &Config) -> Result<(), Failure> {
     let (lines, failed) = runtime.block_on(async {
         let mut checks = Checks::default();
         checks.store(config).await;
-        for server in &config.upstream.servers {
-            checks.application(server).await;
-        }
+        checks.application(config).await;
         checks.providers(config).await;
         (checks.lines, checks.failed)
     });
@@ -89,16 +82,22 @@ impl Checks {
         self.note("store", found.map_err(|error| error.to_string()));
     }
 
-    async fn application(&mut self, server: &UpstreamServer) {
-        let answered = tokio::time::timeout(PATIENCE, status_of(server)).await;
-        let answered =
-            answered.unwrap_or_else(|_| Err(format!("expected an answer within {PATIENCE:?}")));
-        let what = format!("application {}:{}", server.host, server.port);
-        // WorkflowGen itself answers 401 to a request without a session: it is alive.
-        self.note(
-            &what,
-            answered.map(|status| format!("it answers HTTP, status {status}")),
-        );
+    async fn application(&mut self, config: &Config) {
+        let seen = match upstream::look_at_all(config).await {
+            Ok(seen) => seen,
+            Err(fault) => return self.note("application", Err(fault)),
+        };
+        let path = config.upstream.health_path.as_deref();
+        for (origin, status) in seen {
+            // WorkflowGen itself answers 401 to a request without a session: it is alive.
+            let verdict = status.and_then(|status| match (status.as_u16(), path) {
+                (status @ 500.., Some(path)) => Err(format!(
+                    "expected a status below 500 of {path}, found {status}"
+                )),
+                (status, _) => Ok(format!("it answers HTTP, status {status}")),
+            });
+            self.note(&format!("application {origin}"), verdict);
+        }
     }
 
     async fn providers(&mut self, config: &Config) {
@@ -168,27 +167,4 @@ impl Checks {
         };
         self.note(&format!("{what}, clock"), skew);
     }
-}
-
-async fn status_of(server: &UpstreamServer) -> Result<u16, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let stream = TcpStream::connect((server.host.as_str(), server.port))
-        .await
-        .map_err(|error| text(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| text(&error))?;
-    let driving = tokio::spawn(connection);
-    let request = http::Request::builder()
-        .uri("/")
-        .header(http::header::HOST, server.authority());
-    let request = request
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|error| text(&error))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| text(&error));
-    driving.abort();
-    response.map(|response| response.status().as_u16())
 }

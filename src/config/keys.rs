@@ -170,8 +170,8 @@ pub const KEYS: &[Key] = &[
     value("upstream.host", Text, r#""public""#),
     value("upstream.connect_timeout", Duration, r#""3s""#),
     value("upstream.response_timeout", Duration, r#""120s""#),
-    value("upstream.health_path", Text, r#""""#).not_yet(&[r#""""#]),
-    value("upstream.ca", Text, r#""""#).not_yet(&[r#""""#]),
+    value("upstream.health_path", Text, r#""""#),
+    value("upstream.ca", Text, r#""""#),
     value("upstream.authorization", Text, r#""forward""#),
     absent("upstream.identity", Table),
     value(

@@ -87,6 +87,9 @@ impl StripList {
 
     /// Whether a field of this name is dropped.
     pub fn owns(&self, name: &str) -> bool {
+        if is_framing_alias(name) {
+            return true;
+        }
         let initial = name
             .bytes()
             .find(u8::is_ascii_alphanumeric)
@@ -104,6 +107,21 @@ impl StripList {
     pub fn is_identity(&self, name: &str) -> bool {
         covered(&self.identity, name)
     }
+}
+
+/// Whether a server that folds names (RFC 3875 4.1.18) would take it for the body's framing: it would
+/// find another end of the request than we did.
+fn is_framing_alias(name: &str) -> bool {
+    let (first, second) = match name.len() {
+        14 => ("content", "length"),
+        17 => ("transfer", "encoding"),
+        _ => return false,
+    };
+    let (head, tail) = name.as_bytes().split_at(first.len());
+    tail[0] != b'-'
+        && !tail[0].is_ascii_alphanumeric()
+        && head.eq_ignore_ascii_case(first.as_bytes())
+        && tail[1..].eq_ignore_ascii_case(second.as_bytes())
 }
 
 /// Whether two names are one to the coarsest server; the first may end in `*`.

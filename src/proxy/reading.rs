@@ -1,18 +1,20 @@
 //! What a request is, by its method and header alone: whether it is well formed, and whether somebody
 //! is looking at what comes back.
 
-use http::{HeaderMap, HeaderValue, Method};
-use hyper::body::Incoming;
+use http::header::{EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
 use crate::identity::Stripped;
 use crate::rejection::{Kind, Rejection};
+use crate::upstream::Arriving;
 
 /// Fields of a header section; hyper's own bound, which a request must not come close to.
 const MOST_FIELDS: usize = 100;
 
 /// What hyper lets through and no application should be asked: CONNECT and TRACE, targets that are no
-/// path, methods in lower case, transfer codings beside `chunked`, fields without end.
-pub(super) fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection> {
+/// path, methods in lower case, transfer codings beside `chunked`, expectations that nobody knows,
+/// fields without end.
+pub(super) fn well_formed(stripped: &Stripped<Arriving>) -> Result<(), Rejection> {
     let malformed = |found: &str| Err(Rejection::because(Kind::BadRequest, found));
     let method = stripped.method();
     if *method == Method::CONNECT || *method == Method::TRACE {
@@ -30,12 +32,12 @@ pub(super) fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection
             "expected one Transfer-Encoding: chunked, found another coding or several",
         );
     }
-    if stripped
-        .uri()
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return malformed("found user information in the target");
+    if let Some(fault) = authority_fault(stripped) {
+        return malformed(fault);
+    }
+    let mut expectations = stripped.headers().get_all(EXPECT).iter();
+    if expectations.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::of(Kind::UnknownExpectation));
     }
     match stripped.headers().len() > MOST_FIELDS {
         true => Err(Rejection::of(Kind::HeaderTooLarge)),
@@ -43,9 +45,27 @@ pub(super) fn well_formed(stripped: &Stripped<Incoming>) -> Result<(), Rejection
     }
 }
 
+/// What is wrong with a target in absolute-form (RFC 9112 3.2.2, RFC 9110 4.2). Over HTTP/2 every
+/// target looks so, and needs no Host beside it.
+fn authority_fault(stripped: &Stripped<Arriving>) -> Option<&'static str> {
+    let uri = stripped.uri();
+    let authority = uri.authority()?;
+    if authority.as_str().contains('@') {
+        return Some("found user information in the target");
+    }
+    match uri.scheme_str() {
+        Some("http" | "https") | None => {}
+        Some(_) => return Some("expected http or https in the target, found another scheme"),
+    }
+    let hosts = stripped.headers().get_all(HOST).iter().count();
+    let needed = usize::from(stripped.version() == Version::HTTP_11);
+    let odd = hosts > 1 || hosts < needed;
+    odd.then_some("expected one Host beside the target's, found none or several")
+}
+
 /// A navigation: GET or HEAD with Sec-Fetch-Mode `navigate` and no X-Requested-With; from browsers
 /// without Fetch Metadata, one that takes HTML.
-pub(super) fn is_navigation(stripped: &Stripped<Incoming>) -> bool {
+pub(super) fn is_navigation(stripped: &Stripped<Arriving>) -> bool {
     let headers = stripped.headers();
     let reads = matches!(*stripped.method(), Method::GET | Method::HEAD);
     let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);

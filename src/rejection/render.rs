@@ -71,6 +71,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         | Kind::NotFound
         | Kind::MethodNotAllowed { .. }
         | Kind::BodyTooLarge
+        | Kind::UnknownExpectation
         | Kind::WrongHost
         | Kind::HeaderTooLarge => &[Way::Home],
     }
@@ -200,7 +201,8 @@ mod tests {
             Kind::NotFound => Kind::MethodNotAllowed { allow: "GET, HEAD" },
             Kind::MethodNotAllowed { .. } => Kind::RequestTimeout,
             Kind::RequestTimeout => Kind::BodyTooLarge,
-            Kind::BodyTooLarge => Kind::WrongHost,
+            Kind::BodyTooLarge => Kind::UnknownExpectation,
+            Kind::UnknownExpectation => Kind::WrongHost,
             Kind::WrongHost => Kind::HeaderTooLarge,
             Kind::HeaderTooLarge => Kind::ApplicationUnreachable,
             Kind::ApplicationUnreachable => Kind::ProviderDown { provider: text() },
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 25);
+        assert_eq!(kinds.len(), 26);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {

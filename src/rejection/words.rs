@@ -115,6 +115,7 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::NotFound
         | Kind::RequestTimeout
         | Kind::BodyTooLarge
+        | Kind::UnknownExpectation
         | Kind::WrongHost
         | Kind::HeaderTooLarge
         | Kind::ApplicationUnreachable

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -23,7 +24,7 @@ use super::deadline::{Arrivals, InFlight, Late, Timed};
 use super::open::Occupancy;
 use crate::config;
 use crate::proxy::Proxy;
-use crate::upstream::Body;
+use crate::upstream::{Arriving, Body};
 
 /// How long a client may be silent while its connection closes.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -61,7 +62,8 @@ pub(super) async fn serve(
     let peer = Rc::new(proxy.peer(peer));
     let (noted, closing) = (arrivals.clone(), phase.clone());
     let answering = (Rc::clone(&proxy), Rc::clone(&peer));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| Arriving::new(body, || noted.client()));
         let ((proxy, peer), in_flight, closing) =
             (answering.clone(), noted.request(), closing.clone());
         async move {

@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::open::Occupancy;
+use crate::upstream::Client;
 
 /// What a clock says that does not run.
 const NOTHING: u64 = u64::MAX;
@@ -27,6 +28,8 @@ struct State {
     header_timeout: Duration,
     idle_timeout: Duration,
     answering: AtomicBool,
+    /// Bodies that still arrive, be they answered or not.
+    bodies: AtomicUsize,
     /// Milliseconds from `start` to the first byte of a header section.
     header_since: AtomicU64,
     idle_since: AtomicU64,
@@ -67,11 +70,26 @@ impl State {
     }
 
     fn arrived(&self) {
-        if !self.answering.load(Ordering::Relaxed)
-            && self.header_since.load(Ordering::Relaxed) == NOTHING
-        {
+        if self.answering.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.bodies.load(Ordering::Relaxed) > 0 {
+            // The rest of a body that was answered early is no header section.
+            self.idle_since.store(self.elapsed(), Ordering::Relaxed);
+        } else if self.header_since.load(Ordering::Relaxed) == NOTHING {
             self.header_since.store(self.elapsed(), Ordering::Relaxed);
         }
+    }
+}
+
+impl Client for State {
+    fn body_begins(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn body_ends(&self) {
+        self.idle_since.store(self.elapsed(), Ordering::Relaxed);
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -86,6 +104,7 @@ impl Arrivals {
             header_timeout,
             idle_timeout,
             answering: AtomicBool::new(false),
+            bodies: AtomicUsize::new(0),
             header_since: AtomicU64::new(NOTHING),
             idle_since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(NOTHING),
@@ -98,6 +117,11 @@ impl Arrivals {
         self.0.answering.store(true, Ordering::Relaxed);
         self.0.header_since.store(NOTHING, Ordering::Relaxed);
         InFlight(Arc::clone(&self.0))
+    }
+
+    /// The connection, for the bodies that come by it.
+    pub(super) fn client(&self) -> Arc<dyn Client> {
+        Arc::clone(&self.0) as Arc<dyn Client>
     }
 
     /// Resolves when something did not come in time.

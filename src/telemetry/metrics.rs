@@ -32,6 +32,11 @@ struct ProviderLabel {
     provider: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabel {
+    server: String,
+}
+
 /// The process's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +44,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     provisioning: Family<DirectoryLabels, Counter>,
     provider_up: Family<ProviderLabel, Gauge>,
+    upstream_up: Family<ServerLabel, Gauge>,
     sessions: Gauge,
     store_up: Gauge,
 }
@@ -52,6 +58,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("vestibule");
         let (logins, provisioning, provider_up) =
             (Family::default(), Family::default(), Family::default());
+        let upstream_up = Family::<ServerLabel, Gauge>::default();
         let (sessions, store_up) = (Gauge::default(), Gauge::default());
         registry.register(
             "logins",
@@ -68,6 +75,11 @@ impl Metrics {
             "1 while sign-ins can be started at the provider",
             provider_up.clone(),
         );
+        registry.register(
+            "upstream_up",
+            "1 while the server of the application is well",
+            upstream_up.clone(),
+        );
         registry.register("sessions", "Live sessions in the store", sessions.clone());
         registry.register("store_up", "1 while the store answers", store_up.clone());
         registry.register_collector(Box::new(Workers(workers.clone())));
@@ -77,6 +89,7 @@ impl Metrics {
             logins,
             provisioning,
             provider_up,
+            upstream_up,
             sessions,
             store_up,
         }
@@ -112,6 +125,15 @@ impl Metrics {
         self.provider_up
             .get_or_create(&ProviderLabel {
                 provider: provider.to_owned(),
+            })
+            .set(i64::from(up));
+    }
+
+    /// Says whether a server of the application is well.
+    pub fn upstream_up(&self, server: &str, up: bool) {
+        self.upstream_up
+            .get_or_create(&ServerLabel {
+                server: server.to_owned(),
             })
             .set(i64::from(up));
     }

@@ -10,11 +10,49 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::pool::Pool;
+use super::expectation::{Decision, Expectation, Refusal};
+use super::pool::Lease;
+use super::trailers;
 use crate::identity::Identity;
+
+/// The connection that a request came by, as its body needs to know it.
+pub trait Client: Send + Sync {
+    /// A body begins to arrive; it may outlast the answer.
+    fn body_begins(&self);
+    /// It has arrived, or nobody reads it any more.
+    fn body_ends(&self);
+}
+
+/// A request's body as it comes from the client.
+pub struct Arriving {
+    body: Incoming,
+    client: Option<Arc<dyn Client>>,
+}
+
+impl Arriving {
+    /// A body that comes by this connection; `client` is told of it where there is one.
+    pub fn new(body: Incoming, client: impl FnOnce() -> Arc<dyn Client>) -> Self {
+        let client = (!body.is_end_stream()).then(client);
+        client.iter().for_each(|client| client.body_begins());
+        Self { body, client }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.client.iter().for_each(|client| client.body_ends());
+    }
+}
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -51,38 +89,48 @@ pub(super) enum BodyFault {
     TooLarge,
     #[error(transparent)]
     Broken(hyper::Error),
+    #[error("the application answered without asking for the body")]
+    Unwanted,
 }
 
 /// A request's body on its way to the application.
 pub(super) struct RequestBody {
-    inner: Option<Incoming>,
+    inner: Option<Arriving>,
     left: Option<u64>,
+    expectation: Option<Expectation>,
     progress: Rc<Progress>,
     identity: Arc<Identity>,
 }
 
 impl RequestBody {
     pub(super) fn new(
-        inner: Incoming,
+        inner: Arriving,
         limit: Option<u64>,
         progress: Rc<Progress>,
         identity: Arc<Identity>,
     ) -> Self {
         Self {
-            inner: (!inner.is_end_stream()).then_some(inner),
+            inner: (!inner.is_empty()).then_some(inner),
             left: limit,
+            expectation: None,
             progress,
             identity,
         }
     }
 
-    /// The body of a copy of a request that has none.
-    pub(super) fn empty_copy(&self) -> Self {
+    /// Nothing of it is read before the application has decided.
+    pub(super) fn awaits(&mut self, decision: Decision) {
+        self.expectation = Some(Expectation::new(decision));
+    }
+
+    /// The body of a request that has none.
+    pub(super) fn none(progress: &Rc<Progress>, identity: &Arc<Identity>) -> Self {
         Self {
             inner: None,
-            left: self.left,
-            progress: Rc::clone(&self.progress),
-            identity: Arc::clone(&self.identity),
+            left: None,
+            expectation: None,
+            progress: Rc::clone(progress),
+            identity: Arc::clone(identity),
         }
     }
 
@@ -103,14 +151,7 @@ impl RequestBody {
                 |frame| frame,
                 |mut trailers| {
                     let strip = self.identity.strip_list();
-                    let doomed: Vec<_> = trailers
-                        .keys()
-                        .filter(|name| strip.owns(name.as_str()))
-                        .cloned()
-                        .collect();
-                    for name in doomed {
-                        trailers.remove(name);
-                    }
+                    trailers::keep(&mut trailers, |name| !strip.owns(name));
                     Frame::trailers(trailers)
                 },
             )),
@@ -126,10 +167,19 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Some(inner) = &mut self.inner else {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(inner).poll_frame(cx);
+        if let Some(expectation) = &mut this.expectation {
+            let wanted = std::task::ready!(expectation.poll(cx));
+            this.expectation = None;
+            if !wanted {
+                this.inner = None;
+                return Poll::Ready(Some(Err(BodyFault::Unwanted)));
+            }
+        }
+        let polled = Pin::new(&mut inner.body).poll_frame(cx);
         self.progress.waiting.set(polled.is_pending());
         match std::task::ready!(polled) {
             Some(Ok(frame)) => Poll::Ready(Some(self.admit(frame))),
@@ -142,13 +192,13 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.inner.as_ref().is_none_or(Arriving::is_empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), Arriving::size_hint)
     }
 }
 
@@ -160,18 +210,9 @@ enum Kind {
     Forwarded {
         inner: Incoming,
         lease: Option<Lease>,
+        /// Held for what its end does.
+        _refusal: Option<Refusal>,
     },
-}
-
-struct Lease {
-    pool: Rc<Pool>,
-    connection: SendRequest<RequestBody>,
-}
-
-impl Lease {
-    fn give_back(self) {
-        self.pool.give_back(self.connection);
-    }
 }
 
 impl Body {
@@ -185,22 +226,31 @@ impl Body {
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
-    pub(super) fn forwarded(
-        inner: Incoming,
-        pool: Rc<Pool>,
-        connection: SendRequest<RequestBody>,
-    ) -> Self {
-        let lease = Lease { pool, connection };
+    pub(super) fn forwarded(inner: Incoming, lease: Lease) -> Self {
         match inner.is_end_stream() {
             true => {
                 lease.give_back();
-                Self(Kind::Forwarded { inner, lease: None })
+                Self(Kind::Forwarded {
+                    inner,
+                    lease: None,
+                    _refusal: None,
+                })
             }
             false => Self(Kind::Forwarded {
                 inner,
                 lease: Some(lease),
+                _refusal: None,
             }),
         }
+    }
+
+    /// The last body of its connection: the request's own was never sent.
+    pub(super) fn last(inner: Incoming, refusal: Refusal) -> Self {
+        Self(Kind::Forwarded {
+            inner,
+            lease: None,
+            _refusal: Some(refusal),
+        })
     }
 }
 
@@ -214,8 +264,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut self.0 {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Forwarded { inner, lease } => {
+            Kind::Forwarded { inner, lease, .. } => {
                 let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
+                let frame = frame.map(|frame| frame.map(trailers::of_response));
                 let ended = frame.is_none() || inner.is_end_stream();
                 if ended && !matches!(frame, Some(Err(_))) {
                     lease.take().into_iter().for_each(Lease::give_back);

@@ -4,7 +4,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::config::Config;
 use crate::session::{Cookies, pairs};
@@ -32,14 +32,6 @@ impl ResponseHeaders {
             cookies: Cookies::new(config),
             public_origin: public.origin(),
             authorities: servers.chain([public.authority.clone()]).collect(),
-        }
-    }
-
-    /// Refuses a response that could end in two places (RFC 9112 6.3).
-    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        match headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-            true => Err("it sent Content-Length and Transfer-Encoding together"),
-            false => Ok(()),
         }
     }
 
@@ -115,6 +107,37 @@ impl ResponseHeaders {
             .then(|| HeaderValue::from_str(&format!("{}{}", self.public_origin, &rest[end..])).ok())
             .flatten()
     }
+}
+
+/// Refuses a response that could end in two places (RFC 9112 6.3), whose body would lose a coding with
+/// this hop (RFC 9112 6.1), whose status means nothing (RFC 9110 15), or that nobody asked for.
+pub(super) fn judge<B>(response: &Response<B>, may_switch: bool) -> Result<(), &'static str> {
+    let (status, headers) = (response.status(), response.headers());
+    if status == StatusCode::SWITCHING_PROTOCOLS && !may_switch {
+        return Err("it switched protocols unasked");
+    }
+    if status.as_u16() > 599 {
+        return Err("its status is above 599");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(_), _) if headers.contains_key(CONTENT_LENGTH) => {
+            Err("it sent Content-Length and Transfer-Encoding together")
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("it sent a Transfer-Encoding other than chunked"),
+    }
+}
+
+/// Several Content-Length fields that agree become one (RFC 9110 8.6); hyper refuses others.
+pub(super) fn one_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(length), Some(_)) = (lengths.next(), lengths.next()) else {
+        return;
+    };
+    let length = length.clone();
+    headers.insert(CONTENT_LENGTH, length);
 }
 
 #[cfg(test)]

@@ -1,126 +1,200 @@
-//! Idle connections to the application, the freshest used first.
+//! One worker's connections to one server: idle ones, the freshest used first, and how many are busy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::HeaderValue;
-use http::header::HOST;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
-use crate::config::UpstreamServer;
+use super::connect::{Target, Transport};
+use super::servers::{Servers, Why};
+use super::share::Share;
+use super::spare::{Remembering, Spare};
 
-/// Idle connections that are kept, a worker.
-const MOST_IDLE: usize = 1024;
 /// How long an idle connection is kept.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
+/// How often connections that were idle for too long are looked for.
+const SWEEP: Duration = Duration::from_secs(15);
 
-type Connection = SendRequest<RequestBody>;
+/// A connection that speaks HTTP.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) spare: Arc<Spare>,
+}
 
 /// One worker's connections to one server.
 pub(super) struct Pool {
-    host: String,
-    port: u16,
-    server: String,
-    host_header: HeaderValue,
-    connect_timeout: Duration,
+    servers: Arc<Servers>,
+    index: usize,
+    target: Target,
+    most_idle: usize,
     idle: RefCell<VecDeque<(Connection, Instant)>>,
+    busy: Cell<usize>,
+    share: Cell<Share>,
+    swept: Cell<bool>,
 }
 
 impl Pool {
-    pub(super) fn new(server: &UpstreamServer, connect_timeout: Duration) -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "the configuration's hosts are checked ASCII"
-        )]
-        let host_header = HeaderValue::from_str(&server.authority()).expect("visible ASCII");
+    /// `most_idle` connections are kept.
+    pub(super) fn new(servers: &Arc<Servers>, index: usize, most_idle: usize) -> Self {
         Self {
-            host: server.host.clone(),
-            port: server.port,
-            server: format!("{}:{}", server.host, server.port),
-            host_header,
-            connect_timeout,
+            servers: Arc::clone(servers),
+            index,
+            target: servers.list()[index].target.of_its_own(),
+            most_idle,
             idle: RefCell::default(),
+            busy: Cell::new(0),
+            share: Cell::new(Share::new(Instant::now())),
+            swept: Cell::new(false),
         }
     }
 
-    /// `host:port`, for messages.
+    /// The server's origin, for messages.
     pub(super) fn server(&self) -> &str {
-        &self.server
+        &self.servers.list()[self.index].origin
     }
 
-    /// Says this server's Host, where the request does not name the public one.
-    pub(super) fn name_host(&self, headers: &mut HeaderMap) {
-        headers
-            .entry(HOST)
-            .or_insert_with(|| self.host_header.clone());
+    /// The server's own Host.
+    pub(super) fn host(&self) -> HeaderValue {
+        self.servers.list()[self.index].own_host.clone()
     }
 
-    /// An idle connection that takes a request now, and for how long it was idle.
-    pub(super) fn take(&self) -> Option<(Connection, Duration)> {
+    /// Requests that are in flight, bodies included.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    /// Counts how a request ended; too many bad ones put the server out.
+    pub(super) fn count(&self, bad: bool, now: Instant) {
+        let mut share = self.share.get();
+        share.count(bad, now);
+        if bad && share.is_bad() {
+            share = Share::new(now);
+            let reason = "half of its last answers were 502, 504 or none";
+            self.servers.failed(self.index, Why::Answers, reason);
+        }
+        self.share.set(share);
+    }
+
+    /// An idle connection that takes a request now.
+    pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         while let Some((connection, since)) = idle.pop_back() {
-            if connection.is_ready() {
-                let idle_for = since.elapsed();
-                if idle_for > LONGEST_IDLE {
+            if connection.sender.is_ready() {
+                if since.elapsed() > LONGEST_IDLE {
                     idle.clear();
                     return None;
                 }
-                return Some((connection, idle_for));
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps a connection whose response has been read to its end.
-    pub(super) fn give_back(self: &Rc<Self>, mut connection: Connection) {
-        if connection.is_ready() {
-            return self.keep(connection);
+    /// Keeps a connection whose response has been read to its end. One that is not ready then is still
+    /// sending a body that was answered early, or is closing: it is not used again.
+    fn give_back(&self, connection: Connection) {
+        if !connection.sender.is_ready() {
+            return;
         }
-        let pool = Rc::clone(self);
-        // The request's body may still be on its way; a connection that never gets there is dropped.
-        tokio::task::spawn_local(async move {
-            let ready = tokio::time::timeout(Duration::from_secs(5), connection.ready()).await;
-            if matches!(ready, Ok(Ok(()))) {
-                pool.keep(connection);
-            }
-        });
-    }
-
-    fn keep(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        let oldest = Instant::now().checked_sub(LONGEST_IDLE);
-        while idle.len() >= MOST_IDLE
-            || idle.front().is_some_and(|(_, since)| Some(*since) < oldest)
-        {
+        if idle.len() >= self.most_idle {
             idle.pop_front();
         }
         idle.push_back((connection, Instant::now()));
     }
 
     /// Makes a connection.
-    pub(super) async fn connect(&self) -> Result<Connection, String> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(|_| format!("no answer within {:?}", self.connect_timeout))?
-            .map_err(|error| error.to_string())?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| error.to_string())?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        tokio::task::spawn_local(async move {
-            // What goes wrong on the connection is told to the request that is on it.
-            let _ = connection.with_upgrades().await;
+    pub(super) async fn connect(self: &Rc<Self>) -> Result<Connection, String> {
+        let made = match self.target.connect().await {
+            Ok(Transport::Plain(stream)) => spoken_over(TokioIo::new(stream)).await,
+            Ok(Transport::Tls(stream)) => spoken_over(TokioIo::new(*stream)).await,
+            Err(reason) => Err(reason),
+        };
+        match &made {
+            Ok(_) => self.servers.connected(self.index),
+            Err(reason) => self.servers.failed(self.index, Why::Unreachable, reason),
+        }
+        if !self.swept.replace(true) {
+            tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+        }
+        made
+    }
+
+    /// A place in flight, for one request.
+    pub(super) fn lease(self: &Rc<Self>) -> Lease {
+        self.busy.set(self.busy.get() + 1);
+        Lease {
+            pool: Rc::clone(self),
+            connection: None,
+        }
+    }
+}
+
+async fn spoken_over<T>(transport: T) -> Result<Connection, String>
+where
+    T: Read + Write + Send + Unpin + 'static,
+{
+    let spare = Arc::new(Spare::default());
+    let transport = Remembering::new(transport, Arc::clone(&spare));
+    let (sender, connection) = http1::handshake(transport)
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::task::spawn_local(async move {
+        // What goes wrong on the connection is told to the request that is on it.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Connection { sender, spare })
+}
+
+/// Closes what was idle for too long, as long as there is anything to look after.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.idle.borrow_mut();
+        idle.retain(|(connection, since)| {
+            since.elapsed() <= LONGEST_IDLE && !connection.sender.is_closed()
         });
-        Ok(sender)
+        if idle.is_empty() && pool.busy.get() == 0 {
+            return pool.swept.set(false);
+        }
+    }
+}
+
+/// A request in flight, and the connection that it is on.
+pub(super) struct Lease {
+    pool: Rc<Pool>,
+    connection: Option<Connection>,
+}
+
+impl Lease {
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Puts the request on that connection, instead of the one that it was on.
+    pub(super) fn hold(&mut self, connection: Connection) -> &mut Connection {
+        self.connection.insert(connection)
+    }
+
+    /// The response was read to its end: another request may have the connection.
+    pub(super) fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.give_back(connection);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.busy.set(self.pool.busy.get() - 1);
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn join<B>(
     protocol: Option<HeaderValue>,
     session: Option<Arc<Session>>,
     clock: Arc<dyn Clock>,
+    in_flight: impl Sized + 'static,
 ) {
     let application = hyper::upgrade::on(&mut *response);
     response
@@ -28,6 +29,7 @@ pub(super) fn join<B>(
         .headers_mut()
         .extend(protocol.map(|protocol| (UPGRADE, protocol)));
     tokio::task::spawn_local(async move {
+        let _in_flight = in_flight;
         let (Ok(client), Ok(application)) = tokio::join!(client, application) else {
             return;
         };

@@ -116,6 +116,7 @@ fn every_metric_is_in_the_table() {
     metrics.login("okta", "created");
     metrics.provisioning("SELF_PROVISIONING", "created");
     metrics.provider_up("okta", true);
+    metrics.upstream_up("http://10.0.0.5", true);
     let text = metrics.text();
     let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let exposed: BTreeSet<_> = exposed

@@ -254,12 +254,15 @@ fn server() -> Server {
 fn upstream() -> Upstream {
     Upstream {
         servers: vec![UpstreamServer {
+            https: false,
             host: "127.0.0.1".to_owned(),
             port: 8081,
         }],
         host: UpstreamHost::Public,
         connect_timeout: Duration::from_secs(3),
         response_timeout: Duration::from_secs(120),
+        health_path: None,
+        ca: None,
         forward_authorization: true,
         identity: Identity {
             user_header: http::HeaderName::from_static("x-forwarded-user"),

@@ -9,7 +9,7 @@ use super::UserField;
 /// `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// Host and port to connect to, such as `127.0.0.1:8081`; at least one.
+    /// Where to connect to; at least one, at most [`MOST_SERVERS`].
     pub servers: Vec<UpstreamServer>,
     /// Which Host the application is told.
     pub host: UpstreamHost,
@@ -17,15 +17,24 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// From the request's end of header to the response's header.
     pub response_timeout: Duration,
+    /// What is asked of each server every 10 s, path and query; `None` asks nothing.
+    pub health_path: Option<String>,
+    /// Authorities of https servers in PEM; `None` for the system's.
+    pub ca: Option<Vec<u8>>,
     /// Whether the client's Authorization header passes on `login` routes.
     pub forward_authorization: bool,
     /// `[upstream.identity]`.
     pub identity: Identity,
 }
 
-/// One of `upstream.servers` (plain http).
+/// Servers that `upstream.servers` may name.
+pub const MOST_SERVERS: usize = 64;
+
+/// One of `upstream.servers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
+    /// `true` for https.
+    pub https: bool,
     /// Host name or address, IPv6 without brackets.
     pub host: String,
     /// Port.
@@ -33,16 +42,22 @@ pub struct UpstreamServer {
 }
 
 impl UpstreamServer {
-    /// `host[:port]` as a Host header says it (the port is left out when it is 80).
+    /// `host[:port]` as a Host header says it (the scheme's own port is left out).
     pub fn authority(&self) -> String {
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
         };
-        match self.port {
-            80 => host,
-            port => format!("{host}:{port}"),
+        match (self.https, self.port) {
+            (false, 80) | (true, 443) => host,
+            (_, port) => format!("{host}:{port}"),
         }
+    }
+
+    /// `scheme://host[:port]`, the server's name in messages and metrics.
+    pub fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
     }
 }
 

@@ -52,10 +52,7 @@ pub(super) fn alias(value: &Value<'_>) -> Option<String> {
 /// An entry of `upstream.servers`.
 pub(super) fn upstream_server(value: &Value<'_>) -> Option<UpstreamServer> {
     let text = value.text()?;
-    let expected = r#"an http origin such as "http://127.0.0.1:8081""#;
-    if text.starts_with("https://") {
-        return value.not_supported_yet(expected);
-    }
+    let expected = r#"an http or https origin such as "http://127.0.0.1:8081""#;
     let url = http_url(value, text, expected)?;
     if !matches!(raw_path(text), "" | "/") {
         let hint = "write no path: the request's path is forwarded as it came";
@@ -69,7 +66,11 @@ pub(super) fn upstream_server(value: &Value<'_>) -> Option<UpstreamServer> {
     if port == 0 {
         return value.refuse(expected, "port 0 is no server's");
     }
-    Some(UpstreamServer { host, port })
+    Some(UpstreamServer {
+        https: url.scheme() == "https",
+        host,
+        port,
+    })
 }
 
 /// `providers.issuer`, kept to the letter.

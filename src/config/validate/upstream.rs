@@ -12,7 +12,9 @@ use crate::config::file::Section;
 use crate::config::headers::{StripPattern, header_skeleton};
 use crate::config::slip::nearest;
 use crate::config::value::Value;
-use crate::config::{Identity, Server, Upstream, UpstreamHost, UpstreamServer, UserField};
+use crate::config::{
+    Identity, MOST_SERVERS, Server, Upstream, UpstreamHost, UpstreamServer, UserField,
+};
 
 /// Headers that carry the message itself or are set by us for every request: no identity header may
 /// have such a name, and no strip entry may take one away.
@@ -52,6 +54,9 @@ pub(super) fn upstream(
     });
     let connect_timeout = section.get("connect_timeout", |value| value.duration(timeout.clone()));
     let response_timeout = section.get("response_timeout", |value| value.duration(timeout));
+    let health_path = section.get("health_path", health_path);
+    let https = servers.iter().flatten().any(|server| server.https);
+    let ca = section.get("ca", |value| ca(value, servers.is_none() || https));
     let forward_authorization = section.get("authorization", forward_or_strip);
     let identity = section.section("identity", |section| identity(section, mapped));
     Some(Upstream {
@@ -59,6 +64,8 @@ pub(super) fn upstream(
         host: host?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        health_path: health_path?,
+        ca: ca?,
         forward_authorization: forward_authorization?,
         identity: identity?,
     })
@@ -68,13 +75,40 @@ fn forward_or_strip(value: &Value<'_>) -> Option<bool> {
     value.choice(&[("forward", true), ("strip", false)])
 }
 
-fn servers(value: &Value<'_>, server: Option<&Server>) -> Option<Vec<UpstreamServer>> {
-    let mut first = true;
-    let servers = value.set(|item| {
-        if !std::mem::take(&mut first) {
-            return item.not_supported_yet("one server");
+/// A path that servers are asked for; `""` is none.
+fn health_path(value: &Value<'_>) -> Option<Option<String>> {
+    let text = value.text()?;
+    let expected = r#"a path such as "/wfgen/health", or "" for no active checks"#;
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text {
+        "" => Some(None),
+        _ if !text.starts_with('/') => {
+            value.refuse(expected, "begin with /: the servers' origins are known")
         }
+        _ if !plain || text.contains('#') || text.parse::<http::Uri>().is_err() => {
+            value.refuse(expected, "percent-encode what a URL's path cannot hold")
+        }
+        _ => Some(Some(text.to_owned())),
+    }
+}
+
+fn ca(value: &Value<'_>, https: bool) -> Option<Option<Vec<u8>>> {
+    let ca = super::secret::authority(value)?;
+    if ca.is_some() && !https {
+        value.warn("no server of upstream.servers is https: it is not used");
+    }
+    Some(ca)
+}
+
+fn servers(value: &Value<'_>, server: Option<&Server>) -> Option<Vec<UpstreamServer>> {
+    let mut origins = Vec::new();
+    let servers = value.set(|item| {
         let upstream = address::upstream_server(item)?;
+        let origin = upstream.origin();
+        if origins.contains(&origin) {
+            return item.refuse("each server once", "remove the second one");
+        }
+        origins.push(origin);
         let own = server.is_some_and(|server| {
             let mut listeners = server.listen.iter();
             listeners.any(|listener| is_listener(&upstream, listener))
@@ -87,9 +121,10 @@ fn servers(value: &Value<'_>, server: Option<&Server>) -> Option<Vec<UpstreamSer
             false => Some(upstream),
         }
     })?;
-    match servers.is_empty() {
-        true => value.refuse("at least one server", ""),
-        false => Some(servers),
+    match servers.len() {
+        0 => value.refuse("at least one server", ""),
+        1..=MOST_SERVERS => Some(servers),
+        _ => value.refuse(format!("at most {MOST_SERVERS} servers"), ""),
     }
 }
 

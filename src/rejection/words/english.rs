@@ -147,6 +147,12 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Send something smaller, or ask your administrator to raise the limit.",
             checks: &["The limit is `server.limits.body_size`"],
         },
+        Kind::UnknownExpectation => Texts {
+            title: "The request expects something unknown",
+            explanation: "The program that sent the request asks for a behaviour that this site does not know, so the request was not passed on.",
+            advice: "Use an up-to-date browser or program.",
+            checks: &["Of the `Expect` header only `100-continue` has a meaning"],
+        },
         Kind::WrongHost => Texts {
             title: "This is not the application’s address",
             explanation: "The request names a host that this server does not serve. The address may be misspelt or out of date.",

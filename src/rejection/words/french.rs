@@ -147,6 +147,12 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Envoyez quelque chose de plus petit, ou demandez à votre administrateur de relever la limite.",
             checks: &["La limite est `server.limits.body_size`"],
         },
+        Kind::UnknownExpectation => Texts {
+            title: "La requête attend quelque chose d’inconnu",
+            explanation: "Le programme qui a envoyé la requête demande un comportement que ce site ne connaît pas\u{a0}; la requête n’a donc pas été transmise.",
+            advice: "Utilisez un navigateur ou un programme à jour.",
+            checks: &["De l’en-tête `Expect`, seul `100-continue` a un sens"],
+        },
         Kind::WrongHost => Texts {
             title: "Ce n’est pas l’adresse de l’application",
             explanation: "La requête nomme un hôte que ce serveur ne sert pas. L’adresse est peut-être mal écrite ou périmée.",

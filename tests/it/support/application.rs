@@ -217,7 +217,7 @@ fn chosen(state: &State, target: &str) -> (bool, Respond) {
 }
 
 /// The usual answer: what arrived, as JSON.
-fn echo(request: &Received, stream: &mut TcpStream) -> io::Result<bool> {
+pub(crate) fn echo(request: &Received, stream: &mut TcpStream) -> io::Result<bool> {
     let body = json!({
         "application": true,
         "method": request.method,

@@ -6,6 +6,7 @@ mod connection;
 mod deadline;
 pub(crate) mod descriptors;
 mod installation;
+mod interim;
 mod listener;
 mod open;
 mod passed_sockets;

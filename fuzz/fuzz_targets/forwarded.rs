@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vestibule::identity::forwarded::elements;
+use vestibule::identity::proxied::elements;
 
 fuzz_target!(|line: &str| {
     let Some(found) = elements(line) else {

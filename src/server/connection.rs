@@ -63,11 +63,12 @@ pub(super) async fn serve(
     let (noted, closing) = (arrivals.clone(), phase.clone());
     let answering = (Rc::clone(&proxy), Rc::clone(&peer));
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| Arriving::new(body, || noted.client()));
+        let request = request.map(|body| Arriving::new(body, noted.client()));
         let ((proxy, peer), in_flight, closing) =
             (answering.clone(), noted.request(), closing.clone());
         async move {
             let mut response = proxy.answer(request, &peer).await;
+            in_flight.answered();
             if *closing.borrow() != Phase::Serving {
                 say_close(&mut response);
             }

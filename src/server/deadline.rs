@@ -6,12 +6,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::interim::Interim;
 use super::open::Occupancy;
 use crate::upstream::Client;
 
@@ -37,6 +38,7 @@ struct State {
     stalled_since: AtomicU64,
     /// Here, because it is held as long as any part of the connection is: upgraded ones count too.
     _occupancy: Occupancy,
+    interim: Interim,
 }
 
 /// A request whose answer is on its way.
@@ -91,6 +93,10 @@ impl Client for State {
         self.idle_since.store(self.elapsed(), Ordering::Relaxed);
         self.bodies.fetch_sub(1, Ordering::Relaxed);
     }
+
+    fn informational(&self, head: &[u8]) {
+        self.interim.push(head);
+    }
 }
 
 impl Arrivals {
@@ -109,11 +115,13 @@ impl Arrivals {
             idle_since: AtomicU64::new(0),
             stalled_since: AtomicU64::new(NOTHING),
             _occupancy: occupancy,
+            interim: Interim::default(),
         }))
     }
 
     /// A whole header section is here: its clock stops until the answer has gone.
     pub(super) fn request(&self) -> InFlight {
+        self.0.interim.asked();
         self.0.answering.store(true, Ordering::Relaxed);
         self.0.header_since.store(NOTHING, Ordering::Relaxed);
         InFlight(Arc::clone(&self.0))
@@ -153,6 +161,13 @@ impl Arrivals {
     }
 }
 
+impl InFlight {
+    /// The answer's head is here: nothing comes before it any more.
+    pub(super) fn answered(&self) {
+        self.0.interim.answered();
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.elapsed(), Ordering::Relaxed);
@@ -179,6 +194,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.arrivals.0.interim.runs_in(cx);
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() && into.filled().len() > before {
@@ -190,22 +206,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.arrivals.0.wrote(wrote.is_ready());
+        let Self { stream, arrivals } = self.get_mut();
+        let state = &arrivals.0;
+        let before = state.interim.before_writing(cx, Pin::new(&mut *stream));
+        let wrote = match before {
+            Poll::Ready(Ok(())) => Pin::new(stream).poll_write(cx, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        state.wrote(wrote.is_ready());
         wrote
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.arrivals.0.wrote(wrote.is_ready());
+        let Self { stream, arrivals } = self.get_mut();
+        let state = &arrivals.0;
+        let before = state.interim.before_writing(cx, Pin::new(&mut *stream));
+        let wrote = match before {
+            Poll::Ready(Ok(())) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        state.wrote(wrote.is_ready());
         wrote
     }
 
@@ -213,8 +243,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, arrivals } = self.get_mut();
+        let interim = &arrivals.0.interim;
+        ready!(interim.before_flushing(cx, Pin::new(&mut *stream)))?;
+        Pin::new(stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

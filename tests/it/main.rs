@@ -30,5 +30,7 @@ mod routes;
 mod session;
 mod sign_in;
 mod store;
+mod streaming;
 mod support;
+mod trailers;
 mod upstream;

@@ -363,7 +363,7 @@ fn a_trusted_proxy_names_the_host_and_the_client() {
     assert_eq!(application.last().only("x-forwarded-for"), Some("10.1.2.3"));
     assert_eq!(
         application.last().only("forwarded"),
-        Some("host=\"workflow.example.test\";proto=https")
+        Some("for=10.1.2.3;host=\"workflow.example.test\";proto=https")
     );
     // A client's Forwarded is not the word of a proxy that writes the others.
     let lines = "X-Forwarded-For: 10.1.2.3\r\nForwarded: host=workflow.example.test\r\n";

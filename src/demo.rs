@@ -13,13 +13,12 @@ mod settings;
 mod user_agent;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -27,7 +26,7 @@ use url::Url;
 
 use crate::config::{self, Config};
 use crate::environment::{Random, SystemClock, SystemRandom};
-use crate::server::{self, StartFault};
+use crate::server::{self, PassedSockets, StartFault};
 use crate::store::{self, Store};
 use crate::telemetry::log;
 
@@ -195,7 +194,6 @@ struct Demo {
     proxy: Proxy,
     _provider: Provider,
     _application: Application,
-    _reserved: [Reserved; 2],
 }
 
 impl Demo {
@@ -212,16 +210,18 @@ impl Demo {
         let provider_at = provider_at.map_err(Error::Listen)?;
         let application_at = listener::bind(preferred.application).await;
         let application_at = application_at.map_err(Error::Listen)?;
-        let reserved = [
-            Reserved::port(preferred.proxy).map_err(Error::Listen)?,
-            Reserved::port(preferred.admin).map_err(Error::Listen)?,
-        ];
+        let (public, proxy_port) = listening(preferred.proxy).map_err(Error::Listen)?;
+        let (admin, admin_port) = listening(preferred.admin).map_err(Error::Listen)?;
         let addresses = Addresses {
-            proxy: reserved[0].port,
-            admin: reserved[1].port,
+            proxy: proxy_port,
+            admin: admin_port,
             application: port_of(&application_at)?,
             provider: provider_at.first().map_or(Ok(0), port_of)?,
         };
+
+        // No other demo can have the ports from here on: the proxy takes the sockets as they are.
+        let sockets = PassedSockets::of([("public", public), ("admin", admin)]);
+        let sockets = sockets.map_err(Error::Start)?;
 
         let written = folder.write(addresses, verbosity, random.as_ref())?;
         let config = config::load(&written.proxy_toml).map_err(Error::Configuration)?;
@@ -241,8 +241,7 @@ impl Demo {
             look_up,
             _provider: provider.map_err(Error::Listen)?,
             _application: application.map_err(Error::Listen)?,
-            proxy: start_proxy(config).await?,
-            _reserved: reserved,
+            proxy: start_proxy(config, sockets).await?,
         };
         demo.can_sign_in().await?;
         Ok(demo)
@@ -298,12 +297,18 @@ struct Proxy {
 }
 
 /// Starts the real proxy; comes back when it listens.
-async fn start_proxy(config: Config) -> Result<Proxy, Error> {
+async fn start_proxy(config: Config, sockets: PassedSockets) -> Result<Proxy, Error> {
     let (stop, told_to_stop) = oneshot::channel::<()>();
     let (ready, listening) = oneshot::channel();
     // A demo that is dropped stops its proxy too.
     let told_to_stop = async { drop(told_to_stop.await) };
-    let mut serving: Serving = Box::pin(server::serve(config, ready, told_to_stop));
+    let mut serving: Serving = Box::pin(server::serve(
+        config,
+        sockets,
+        ready,
+        told_to_stop,
+        std::future::pending(),
+    ));
     tokio::select! {
         result = &mut serving => Err(result.map_or_else(Error::Start, |()| Error::ProxyEnded)),
         // The sender goes unused only when serving ends, which the other branch tells.
@@ -333,36 +338,12 @@ fn client_of(config: &Config, secret: &str) -> Result<Client, Error> {
     })
 }
 
-/// A loopback port that is the proxy's to listen on, and no other demo's.
-#[derive(Debug)]
-struct Reserved {
-    port: u16,
-    _socket: Socket,
-}
-
-impl Reserved {
-    /// This port, or a free one in its place.
-    fn port(preferred: u16) -> io::Result<Self> {
-        Self::exactly(preferred).or_else(|_| Self::exactly(0))
-    }
-
-    fn exactly(port: u16) -> io::Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        // Connections of an earlier run that linger on the port are no hindrance.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        // It was free of any other. From here on it takes this process's listeners, which share their
-        // ports, and no second reservation.
-        socket.set_reuse_address(false)?;
-        socket.set_reuse_port(true)?;
-        let bound = socket.local_addr()?.as_socket();
-        let port = bound.map(|bound| bound.port()).unwrap_or_default();
-        Ok(Self {
-            port,
-            _socket: socket,
-        })
-    }
+/// A socket that listens on this loopback port, or on a free one in its place.
+fn listening(preferred: u16) -> io::Result<(StdListener, u16)> {
+    let bind = |port| StdListener::bind((Ipv4Addr::LOCALHOST, port));
+    let socket = bind(preferred).or_else(|_| bind(0))?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
 }
 
 fn port_of(listener: &TcpListener) -> Result<u16, Error> {
@@ -397,17 +378,4 @@ Vestibule demo, on this machine only
         application = addresses.application,
         file = demo.written.proxy_toml.display(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reserved_port_is_no_other_demos() {
-        let first = Reserved::port(0).unwrap();
-        let second = Reserved::port(first.port).unwrap();
-        assert_ne!(first.port, second.port);
-        assert!(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, first.port)).is_err());
-    }
 }

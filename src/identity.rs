@@ -4,9 +4,10 @@
 
 mod connection;
 mod forwarded;
+pub mod proxied;
 mod strip;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, UPGRADE, VIA};
@@ -144,7 +145,7 @@ impl<B> Stripped<B> {
         self.odd_framing
     }
 
-    /// The host that the client asked for: X-Forwarded-Host of a trusted peer, else the target's
+    /// The host that the client asked for: what a trusted peer says of it, else the target's
     /// authority (RFC 9112 3.2.2), else Host. `None` when there is none, or more than one.
     pub fn host(&self) -> Option<&str> {
         if let Some(host) = &self.forwarded_host {
@@ -226,8 +227,8 @@ impl Identity {
         };
         let (client, forwarded_host) = match peer.trusted {
             true => (
-                self.client_in(headers).unwrap_or(peer.address),
-                headers.get(X_FORWARDED_HOST).cloned(),
+                proxied::client(headers, |address| self.trusts(address)).unwrap_or(peer.address),
+                proxied::host(headers),
             ),
             false => (peer.address, None),
         };
@@ -268,23 +269,6 @@ impl Identity {
             }
         }
         (set_aside, dropped)
-    }
-
-    /// The client in X-Forwarded-For: the last address that is not a trusted proxy's. Some proxies add
-    /// a line of their own below the client's, so all lines are one list (RFC 9110 5.3).
-    fn client_in(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let addresses = lines
-            .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
-            .map_while(|address| named_address(address.trim()));
-        let mut last = None;
-        for address in addresses {
-            last = Some(address);
-            if !self.trusts(address) {
-                break;
-            }
-        }
-        last
     }
 
     /// Forwards without an identity: `open` routes.
@@ -411,12 +395,6 @@ impl Identity {
             (Some(_), _) => false,
         }
     }
-}
-
-/// An address as proxies write it: alone, or with a port as some gateways add it.
-fn named_address(text: &str) -> Option<IpAddr> {
-    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
-    text.parse().or_else(|_| with_port()).ok()
 }
 
 fn append_pair(line: &mut Vec<u8>, name: Option<&[u8]>, value: &[u8]) {

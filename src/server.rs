@@ -4,20 +4,24 @@
 
 mod connection;
 mod deadline;
+pub(crate) mod descriptors;
 mod http2;
+mod installation;
 mod interim;
+mod listener;
 mod open;
+mod passed_sockets;
 mod preface;
+pub mod proxy_protocol;
 mod redirect;
 mod tls;
 mod worker;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 
 use crate::admin;
@@ -34,10 +38,11 @@ use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
+use installation::Installation;
+use listener::AdminSocket;
+pub use passed_sockets::PassedSockets;
 pub use tls::TlsFault;
 
-/// Connections that the system queues for a listener.
-const BACKLOG: i32 = 4096;
 /// How often ended sessions are read from the store.
 const FOLLOW_ENDS: Duration = Duration::from_secs(1);
 /// How often the store is tidied and the gauges are set.
@@ -69,6 +74,34 @@ pub enum StartFault {
     /// The certificate and its key do not work.
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    /// The service manager passed something that is no listening TCP socket.
+    #[error(
+        "expected a listening TCP socket from the service manager, found something else under the name {name:?}: {source}"
+    )]
+    Passed {
+        /// Its name in LISTEN_FDNAMES.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The service manager passed a socket that nothing here listens on.
+    #[error(
+        "expected no socket named {name:?} from the service manager, since admin.listen is \"off\" or has one already; found one for {address}"
+    )]
+    Unwanted {
+        /// Its name in LISTEN_FDNAMES.
+        name: String,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// The admin listener's passed socket could be reached by everybody.
+    #[error(
+        "expected a loopback address or admin.token for the admin listener, found a passed socket for {address} and no token"
+    )]
+    OpenAdmin {
+        /// Where it listens.
+        address: SocketAddr,
+    },
     /// Connections to the application cannot be prepared.
     #[error("upstream: {0}")]
     Upstream(String),
@@ -86,29 +119,31 @@ pub struct Listening {
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs until `stop` resolves, then drains. `ready` is told once every worker listens.
+/// Runs until `stop` resolves, then drains, unless that is `cut_short`. `ready` is told once every
+/// worker listens. Sockets that were `passed` take the place of `server.listen`.
 ///
 /// # Errors
 /// [`StartFault`]; nothing is served then.
 pub async fn serve(
     config: Config,
+    mut passed: PassedSockets,
     ready: oneshot::Sender<Listening>,
     stop: impl Future<Output = ()>,
+    cut_short: impl Future<Output = ()>,
 ) -> Result<(), StartFault> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
     let (phase_sender, phase) = watch::channel(Phase::Serving);
+    if let Err(shortage) = descriptors::raise(&config.server.limits) {
+        tracing::warn!("{shortage}");
+    }
     let tls = set_up_tls(&config)?;
-    let (sockets, public) = listen(&config)?;
-    let redirects = redirect_listeners(&config)?;
-    let (admin, admin_address) = match &config.admin {
-        Some(admin) => {
-            let (listener, address) = bind(admin.listen)?;
-            (Some(listener), Some(address))
-        }
-        None => (None, None),
-    };
+    let installation = Installation::join(&config.store.sqlite);
+    let admin = listener::admin(&config, &mut passed, &installation)?;
+    let (admin, admin_address) = admin.unzip();
+    let (sockets, public) = listener::public(&config, &mut passed, &installation)?;
+    let redirects = listener::redirects(&config, &installation)?;
     let draining = Arc::new(AtomicBool::new(false));
     let mut background = keep_up(&endpoints, admin, &draining);
     let acceptor = tls.map(|(acceptor, files)| {
@@ -139,7 +174,10 @@ pub async fn serve(
         admin: admin_address,
     });
     stop.await;
-    drain(&config, &draining, &phase_sender, workers).await;
+    tokio::select! {
+        () = drain(&config, &draining, &phase_sender, workers) => {}
+        () = cut_short => tracing::warn!("told to stop again: requests in flight are cut off"),
+    }
     if let Some(log) = access_log {
         log.flush();
     }
@@ -190,7 +228,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
 /// Everything that runs beside requests: discovery, ended sessions, housekeeping, the admin listener.
 fn keep_up(
     endpoints: &Arc<Endpoints>,
-    admin: Option<TcpListener>,
+    admin: Option<AdminSocket>,
     draining: &Arc<AtomicBool>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let parties = endpoints
@@ -217,12 +255,11 @@ fn keep_up(
             tokio::time::sleep(KEEP_HOUSE).await;
         }
     }));
-    if let Some(listener) = admin {
-        tasks.push(tokio::spawn(admin::serve(
-            listener,
-            Arc::clone(endpoints),
-            Arc::clone(draining),
-        )));
+    if let Some(socket) = admin {
+        let (endpoints, draining) = (Arc::clone(endpoints), Arc::clone(draining));
+        tasks.push(tokio::spawn(async move {
+            admin::serve(socket.listening().await, endpoints, draining).await;
+        }));
     }
     tasks
 }
@@ -252,57 +289,12 @@ fn audit_before(config: &Config, now: i64) -> i64 {
     now.saturating_sub(config.store.audit_retention.as_secs() as i64)
 }
 
-/// One socket a worker and address, all bound before any accepts.
-fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), StartFault> {
-    let mut sockets: Vec<Vec<TcpListener>> =
-        (0..config.server.workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for wanted in &config.server.listen {
-        let mut address = *wanted;
-        for sockets in &mut sockets {
-            let (socket, bound) = bind(address)?;
-            // Port 0: the system chooses once, and every worker shares its choice.
-            address = bound;
-            sockets.push(socket);
-        }
-        addresses.push(address);
-    }
-    Ok((sockets, addresses))
-}
-
 fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, TlsFault> {
     let Some(files) = &config.server.tls else {
         return Ok(None);
     };
     let authority = &config.server.public_url.authority;
     tls::set_up(files, authority, &SystemClock).map(Some)
-}
-
-fn redirect_listeners(config: &Config) -> Result<Vec<TcpListener>, StartFault> {
-    let wanted = config.server.redirect_listen.iter();
-    wanted
-        .map(|address| bind(*address).map(|(listener, _)| listener))
-        .collect()
-}
-
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
-    let bound = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        // Workers share an address, and so does the process that takes over from this one.
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| StartFault::Listen { address, source })
 }
 
 /// Not ready, still serving; then no new connections, then none idle; at last no more patience.

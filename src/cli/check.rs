@@ -6,6 +6,7 @@ use super::{Failure, run};
 use crate::config::Config;
 use crate::environment::{Clock as _, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
+use crate::server::descriptors;
 use crate::session::TokenKeys;
 use crate::store::Store;
 use crate::upstream;
@@ -20,6 +21,9 @@ pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
     }
     for warning in certificate_warnings(config) {
         super::eprint(&format!("warning: server.tls: {warning}\n"));
+    }
+    if let Err(shortage) = descriptors::raise(&config.server.limits) {
+        super::eprint(&format!("warning: {shortage}\n"));
     }
     TokenKeys::new(&config.session).map_err(|fault| Failure {
         code: Failure::BAD_CONFIGURATION,

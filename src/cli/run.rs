@@ -1,11 +1,12 @@
 //! `run`: serves requests until the process is told to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::Failure;
 use crate::config::Config;
-use crate::server;
+use crate::server::{self, PassedSockets};
 use crate::telemetry::log;
 
 /// Threads of the control runtime: sign-ins wait for others more than they compute.
@@ -22,13 +23,45 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let runtime = control_runtime()?;
-    let (ready, _) = oneshot::channel();
-    runtime.block_on(async {
-        let stop = told_to_stop().map_err(Failure::from)?;
-        server::serve(config, ready, stop).await.map_err(failure)
-    })?;
+    runtime.block_on(serve(config))?;
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Serves until the first signal, drains until the second; the service manager is told of both ends.
+async fn serve(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::from)?;
+    let passed = PassedSockets::from_environment().map_err(failure)?;
+    let (ready, listening) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (cut, cut_short) = oneshot::channel::<()>();
+    // Without the senders nobody serves any more.
+    let (stopped, cut_short) = (async { drop(stopped.await) }, async {
+        drop(cut_short.await)
+    });
+    let serving = server::serve(config, passed, ready, stopped, cut_short);
+    let announcing = async {
+        if listening.await.is_ok() {
+            tell(NotifyState::Ready);
+        }
+        signals.next().await;
+        tell(NotifyState::Stopping);
+        let _ = stop.send(());
+        signals.next().await;
+        let _ = cut.send(());
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = serving => served.map_err(failure),
+        () = announcing => Ok(()),
+    }
+}
+
+/// Tells the service manager, where there is one (sd_notify(3)).
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }
 
 /// The runtime that sign-ins, the store and the admin listener run on.
@@ -42,25 +75,45 @@ pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::new(format!("the control runtime did not start: {error}")))
 }
 
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Resolves at SIGTERM or SIGINT.
 pub(crate) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    let mut signals = Signals::listen()?;
+    Ok(async move { signals.next().await })
 }
 
 /// A start that failed, with what to do.
 pub(crate) fn failure(fault: server::StartFault) -> Failure {
     let hint = match &fault {
         server::StartFault::Listen { .. } => {
-            "is another process listening there, or is the port below 1024"
+            "does another installation or program listen there, or is the port below 1024"
+        }
+        server::StartFault::Passed { .. } | server::StartFault::Unwanted { .. } => {
+            "the .socket units of the service may have ListenStream= only, with FileDescriptorName=public or admin"
+        }
+        server::StartFault::OpenAdmin { .. } => {
+            "let ListenStream= of the socket named admin be on 127.0.0.1, or set admin.token"
         }
         server::StartFault::Store(error) => error
             .hint()

@@ -153,7 +153,7 @@ pub const KEYS: &[Key] = &[
     value("server.workers", Number, r#""auto""#),
     value("server.aliases", List, "[]"),
     value("server.trusted_proxies", List, "[]"),
-    value("server.proxy_protocol", Bool, "false").not_yet(&["false"]),
+    value("server.proxy_protocol", Bool, "false"),
     value("server.hsts", Duration, r#""off""#),
     value("server.drain_delay", Duration, r#""0s""#),
     value("server.shutdown_grace", Duration, r#""20s""#),

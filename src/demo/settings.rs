@@ -69,6 +69,10 @@ public_url = "{public_url}"
 listen = "127.0.0.1:{proxy}"
 shutdown_grace = "2s"
 
+# One browser or two: no more open files than any shell grants.
+[server.limits]
+connections = 128
+
 # The application behind the proxy, and what it is told of the user.
 [upstream]
 servers = ["http://127.0.0.1:{application}"]

@@ -1,6 +1,7 @@
 use http::header::{CONTENT_LENGTH, TE};
 use proptest::prelude::*;
 
+use super::proxied::named_address;
 use super::*;
 use crate::config::Identity as Section;
 

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::Phase;
 use super::deadline::{Arrivals, Late, Timed};
+use super::open::Occupancy;
 use super::tls::{Acceptor, Opening};
 use super::{http2, preface};
 use crate::config;
@@ -99,16 +100,14 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
     front: Rc<Front>,
+    occupancy: Occupancy,
     phase: watch::Receiver<Phase>,
 ) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let peer = Rc::new(front.proxy.peer(peer));
     if front.tls.is_some() {
-        return Box::pin(over_tls(stream, peer, front, phase)).await;
+        return Box::pin(over_tls(stream, peer, front, occupancy, phase)).await;
     }
-    let arrivals = Arrivals::new(front.rules.header_timeout, front.rules.idle_timeout);
+    let arrivals = Arrivals::new(front.rules, Some(occupancy));
     let mut stream = stream;
     let first = match begun(&mut stream, &arrivals, phase.clone()).await {
         Begun::First(first) => first,
@@ -120,6 +119,7 @@ pub(super) async fn serve(
         }
     };
     match first.http2 {
+        // What it occupies goes on with `arrivals`.
         true => Box::pin(http2::serve(first.bytes, stream, peer, front, phase)).await,
         false => speak_http1(first.bytes, stream, arrivals, peer, front, phase).await,
     }
@@ -143,7 +143,7 @@ async fn begun(
         first = preface::first(stream, arrivals) => first.map_or(Begun::Over, Begun::First),
         late = arrivals.late() => match late {
             Late::Header => Begun::Late,
-            Late::Idle => Begun::Over,
+            Late::Idle | Late::Stalled => Begun::Over,
         },
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => Begun::Over,
     }
@@ -154,6 +154,7 @@ async fn over_tls(
     stream: TcpStream,
     peer: Rc<Peer>,
     front: Rc<Front>,
+    occupancy: Occupancy,
     mut phase: watch::Receiver<Phase>,
 ) {
     let Some(tls) = &front.tls else { return };
@@ -166,7 +167,7 @@ async fn over_tls(
             http2::serve(Bytes::new(), stream, peer, front, phase).await;
         }
         Ok(Opening::Agreed(stream, false)) => {
-            let arrivals = Arrivals::new(front.rules.header_timeout, front.rules.idle_timeout);
+            let arrivals = Arrivals::new(front.rules, Some(occupancy));
             speak_http1(Bytes::new(), stream, arrivals, peer, front, phase).await;
         }
         Ok(Opening::Plain(mut stream)) => {
@@ -258,6 +259,8 @@ pub(super) async fn http1<S, V, B>(
             let _ = tokio::time::timeout(SILENCE, stream.shutdown()).await;
             return;
         }
+        // Nothing more can be said to whoever takes nothing.
+        Some(Late::Stalled) => return,
         Some(Late::Header) => {
             // Whoever went away need not be told.
             let _ = stream.write_all(&late_answer()).await;

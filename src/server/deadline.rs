@@ -1,6 +1,6 @@
-//! How long a connection may take: a header section to arrive, and to stay idle between requests.
-//! hyper's own header timeout closes without a word and counts idle time too, so it is off; here the
-//! first byte after a request starts the clock of the next.
+//! How long a connection may take: a header section to arrive, to stay idle between requests, and to
+//! take what is written to it. hyper's own header timeout closes without a word and counts idle time
+//! too, so it is off; here the first byte after a request starts the clock of the next.
 
 use std::io;
 use std::pin::Pin;
@@ -13,10 +13,12 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::connection::Rules;
 use super::interim::Interim;
+use super::open::Occupancy;
 use crate::upstream::Client;
 
-/// Nothing of a header section has arrived.
+/// What a clock says that does not run.
 const NOTHING: u64 = u64::MAX;
 
 /// What has arrived on a connection, and until when more must.
@@ -34,6 +36,10 @@ struct State {
     /// Milliseconds from `start` to the first byte of a header section.
     header_since: AtomicU64,
     idle_since: AtomicU64,
+    /// Since when the client takes nothing of what is written.
+    stalled_since: AtomicU64,
+    /// Here, because it is held as long as any part of the connection is: upgraded ones count too.
+    _occupancy: Option<Occupancy>,
     interim: Interim,
 }
 
@@ -48,11 +54,23 @@ pub(super) enum Late {
     Header,
     /// Another request: the connection is closed.
     Idle,
+    /// The client's reading: the connection is closed.
+    Stalled,
 }
 
 impl State {
     fn elapsed(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
+    }
+
+    /// A write was taken, or was not: its clock runs while nothing is.
+    fn wrote(&self, taken: bool) {
+        let stalled = self.stalled_since.load(Ordering::Relaxed) != NOTHING;
+        match (taken, stalled) {
+            (true, true) => self.stalled_since.store(NOTHING, Ordering::Relaxed),
+            (false, false) => self.stalled_since.store(self.elapsed(), Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     fn arrived(&self) {
@@ -84,15 +102,17 @@ impl Client for State {
 }
 
 impl Arrivals {
-    pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Self {
+    pub(super) fn new(rules: Rules, occupancy: Option<Occupancy>) -> Self {
         Self(Arc::new(State {
             start: Instant::now(),
-            header_timeout,
-            idle_timeout,
+            header_timeout: rules.header_timeout,
+            idle_timeout: rules.idle_timeout,
             answering: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
             header_since: AtomicU64::new(NOTHING),
             idle_since: AtomicU64::new(0),
+            stalled_since: AtomicU64::new(NOTHING),
+            _occupancy: occupancy,
             interim: Interim::default(),
         }))
     }
@@ -122,12 +142,16 @@ impl Arrivals {
         let step = (state.header_timeout / 4).max(Duration::from_millis(10));
         loop {
             tokio::time::sleep(step).await;
-            if state.answering.load(Ordering::Relaxed) {
-                continue;
-            }
             let now = state.elapsed();
             let over =
                 |since: u64, limit: Duration| now.saturating_sub(since) >= limit.as_millis() as u64;
+            let stalled = state.stalled_since.load(Ordering::Relaxed);
+            if stalled != NOTHING && over(stalled, state.idle_timeout) {
+                return Late::Stalled;
+            }
+            if state.answering.load(Ordering::Relaxed) {
+                continue;
+            }
             match state.header_since.load(Ordering::Relaxed) {
                 NOTHING if over(state.idle_since.load(Ordering::Relaxed), state.idle_timeout) => {
                     return Late::Idle;
@@ -206,9 +230,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let Self {
             stream, arrivals, ..
         } = self.get_mut();
-        let interim = &arrivals.0.interim;
-        ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
-        Pin::new(stream).poll_write(cx, bytes)
+        let state = &arrivals.0;
+        let before = state.interim.before_writing(cx, Pin::new(&mut *stream));
+        let wrote = match before {
+            Poll::Ready(Ok(())) => Pin::new(stream).poll_write(cx, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        state.wrote(wrote.is_ready());
+        wrote
     }
 
     fn poll_write_vectored(
@@ -219,9 +249,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let Self {
             stream, arrivals, ..
         } = self.get_mut();
-        let interim = &arrivals.0.interim;
-        ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
-        Pin::new(stream).poll_write_vectored(cx, slices)
+        let state = &arrivals.0;
+        let before = state.interim.before_writing(cx, Pin::new(&mut *stream));
+        let wrote = match before {
+            Poll::Ready(Ok(())) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        state.wrote(wrote.is_ready());
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {

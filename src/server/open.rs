@@ -1,11 +1,18 @@
-//! How many connections a worker has open: it ends when the last one has gone.
+//! Who counts as open: how many connections a worker still has, since it ends when the last one has
+//! gone, and how many all workers may have together.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Phase;
+use crate::telemetry::metrics::ConnectionGuard;
+
+/// How often the log says that there is no room: the metric counts each time.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// A worker's open connections; clones count together.
 #[derive(Default, Clone)]
@@ -36,5 +43,60 @@ impl Drop for Guard {
         let (count, changed) = &*self.0.0;
         count.set(count.get() - 1);
         changed.notify_one();
+    }
+}
+
+/// `server.limits.connections`, for all workers together.
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    connections: usize,
+    said: Mutex<Option<Instant>>,
+}
+
+/// One connection's place among `server.limits.connections`, and in the metric.
+#[derive(Debug)]
+pub(super) struct Occupancy {
+    _place: OwnedSemaphorePermit,
+    _counted: ConnectionGuard,
+}
+
+impl Occupancy {
+    pub(super) fn new(place: OwnedSemaphorePermit, counted: ConnectionGuard) -> Self {
+        Self {
+            _place: place,
+            _counted: counted,
+        }
+    }
+}
+
+impl Room {
+    pub(super) fn new(connections: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            connections,
+            said: Mutex::new(None),
+        }
+    }
+
+    /// A place, if one is free.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    /// Waits for a place; the log is told now and then. `None` never happens while the room exists.
+    pub(super) async fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        self.say_full();
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    fn say_full(&self) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                limit = self.connections,
+                "all of server.limits.connections are open: new ones wait until others close; raise the limit, or find out who holds them"
+            );
+        }
     }
 }

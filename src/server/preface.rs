@@ -68,11 +68,17 @@ async fn first_read(
 mod tests {
     use std::time::Duration;
 
+    use super::super::connection::Rules;
     use super::*;
 
     async fn judged(parts: &[&[u8]]) -> (Vec<u8>, bool) {
         let mut script = tokio_test(parts);
-        let arrivals = Arrivals::new(Duration::from_secs(1), Duration::from_secs(1));
+        let rules = Rules {
+            header_size: 8192,
+            header_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+        };
+        let arrivals = Arrivals::new(rules, None);
         let first = first(&mut script, &arrivals).await.unwrap();
         (first.bytes.to_vec(), first.http2)
     }

@@ -92,7 +92,7 @@ async fn serve(
     phase: watch::Receiver<Phase>,
 ) {
     let rules = redirect.rules;
-    let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
+    let arrivals = Arrivals::new(rules, None);
     let (noted, closing, answering) = (arrivals.clone(), phase.clone(), Arc::clone(&redirect));
     let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = noted.request();

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use worker::Workers;
-pub use worker::{AccessLabel, ConnectionGuard, WorkerMetrics};
+pub use worker::{AccessLabel, ConnectionGuard, RefusedConnection, WorkerMetrics};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoginLabels {

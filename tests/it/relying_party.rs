@@ -241,6 +241,7 @@ fn server() -> Server {
         workers: 1,
         aliases: Vec::new(),
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         drain_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(20),
         limits: Limits {

@@ -347,7 +347,31 @@ fn a_trusted_proxy_names_the_host_and_the_client() {
             "{made_up}"
         );
     }
-    let lines = "X-Forwarded-Host: evil.example\r\n";
+    for made_up in [
+        "X-Forwarded-Host: evil.example, workflow.example.test",
+        "X-Forwarded-Host: evil.example\r\nX-Forwarded-Host: workflow.example.test",
+        "Forwarded: for=10.6.6.6;host=evil.example, for=\"10.1.2.3:5\";host=workflow.example.test",
+    ] {
+        let answer = get(
+            proxy.address,
+            "inner:8080",
+            "/wfgen/open/x",
+            &format!("{made_up}\r\n"),
+        );
+        assert_eq!(answer.status, 200, "{made_up}");
+    }
+    assert_eq!(application.last().only("x-forwarded-for"), Some("10.1.2.3"));
+    assert_eq!(
+        application.last().only("forwarded"),
+        Some("for=10.1.2.3;host=\"workflow.example.test\";proto=https")
+    );
+    // A client's Forwarded is not the word of a proxy that writes the others.
+    let lines = "X-Forwarded-For: 10.1.2.3\r\nForwarded: host=workflow.example.test\r\n";
+    assert_eq!(
+        get(proxy.address, "inner:8080", "/wfgen/open/x", lines).status,
+        421
+    );
+    let lines = "X-Forwarded-Host: workflow.example.test, evil.example\r\n";
     assert_eq!(
         get(
             proxy.address,

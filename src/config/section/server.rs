@@ -67,6 +67,8 @@ pub struct Server {
     pub aliases: Vec<String>,
     /// Peers whose X-Forwarded-* are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections on `listen` begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long to go on serving, not ready, after SIGTERM.
     pub drain_delay: Duration,
     /// How long requests in flight may take to end at shutdown.

@@ -39,6 +39,13 @@ pub(super) fn server(section: &Section<'_>) -> Option<Server> {
         })
     });
     let trusted_proxies = section.get("trusted_proxies", |value| value.set(address::network));
+    let proxy_protocol = section.get("proxy_protocol", |value| match value.boolean()? {
+        true if trusted_proxies.as_ref().is_some_and(Vec::is_empty) => value.refuse(
+            "false, or true with server.trusted_proxies",
+            "name the proxies that send the header: nobody else may connect",
+        ),
+        on => Some(on),
+    });
     let drain_delay = section.get("drain_delay", |value| value.duration(Duration::ZERO..=HOUR));
     let shutdown_grace = section.get("shutdown_grace", |value| {
         value.duration(Duration::ZERO..=HOUR)
@@ -54,6 +61,7 @@ pub(super) fn server(section: &Section<'_>) -> Option<Server> {
         workers: workers?,
         aliases: aliases?,
         trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
         drain_delay: drain_delay?,
         shutdown_grace: shutdown_grace?,
         limits: limits?,

@@ -260,7 +260,6 @@ fn every_fault_says_where_what_and_what_else() {
 #[test]
 fn what_is_not_built_is_said_to_be() {
     let cases = [
-        ("[server]", "proxy_protocol = true", "server.proxy_protocol"),
         (
             "[upstream]",
             "identity = { assertion = { } }",

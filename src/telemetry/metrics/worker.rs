@@ -48,6 +48,29 @@ impl AccessLabel {
     }
 }
 
+/// Why a connection was closed before anything was read of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedConnection {
+    /// The PROXY protocol is on, and the peer is no trusted proxy.
+    UntrustedPeer,
+    /// A trusted proxy sent no good header of the PROXY protocol.
+    ProxyProtocol,
+}
+
+impl RefusedConnection {
+    const ALL: [RefusedConnection; 2] = [
+        RefusedConnection::UntrustedPeer,
+        RefusedConnection::ProxyProtocol,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            RefusedConnection::UntrustedPeer => "untrusted-peer",
+            RefusedConnection::ProxyProtocol => "proxy-protocol",
+        }
+    }
+}
+
 /// Upper bounds of the duration histograms, in seconds.
 const BOUNDS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
@@ -82,6 +105,8 @@ pub struct WorkerMetrics {
     stripped: AtomicU64,
     dropped_cookies: AtomicU64,
     connections: AtomicI64,
+    waited: AtomicU64,
+    refused: [AtomicU64; RefusedConnection::ALL.len()],
 }
 
 impl WorkerMetrics {
@@ -93,6 +118,8 @@ impl WorkerMetrics {
             stripped: AtomicU64::new(0),
             dropped_cookies: AtomicU64::new(0),
             connections: AtomicI64::new(0),
+            waited: AtomicU64::new(0),
+            refused: Default::default(),
         }
     }
 
@@ -118,6 +145,16 @@ impl WorkerMetrics {
     /// Counts the application's own `Set-Cookie` of our names.
     pub fn dropped_cookie(&self) {
         self.dropped_cookies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that found all of `server.limits.connections` taken.
+    pub fn waited(&self) {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was closed before a request.
+    pub fn refused(&self, why: RefusedConnection) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a connection as long as the guard lives.
@@ -230,6 +267,24 @@ impl Collector for Workers {
             "Set-Cookie of our names that the application sent",
             dropped,
         )?;
+        let waited = self.sum(|worker| worker.waited.load(Ordering::Relaxed));
+        self.counter(
+            &mut to,
+            "connections_waited",
+            "Connections that waited since all of server.limits.connections were open",
+            waited,
+        )?;
+        let mut refused = to.encode_descriptor(
+            "connections_refused",
+            "Connections closed before a request",
+            None,
+            MetricType::Counter,
+        )?;
+        for why in RefusedConnection::ALL {
+            let count = self.sum(|worker| worker.refused[why as usize].load(Ordering::Relaxed));
+            let labels = [("reason", why.as_str())];
+            ConstCounter::new(count).encode(refused.encode_family(&labels)?)?;
+        }
         let open: i64 = self
             .0
             .iter()

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::application::Application;
 use super::browser::Browser;
+use super::process::Process;
 use super::provider::{Client, Provider};
 use super::tls::Pair;
 use super::wire::{Answer, get, try_exchange};
@@ -204,7 +205,15 @@ impl Setup {
 
     /// Starts it and waits until it takes connections.
     #[track_caller]
-    pub(crate) fn start_unready(mut self) -> Proxy {
+    pub(crate) fn start_unready(self) -> Proxy {
+        let mut proxy = self.installed();
+        proxy.spawn();
+        proxy
+    }
+
+    /// All that it needs, but not started: see [`Proxy::process`].
+    #[track_caller]
+    pub(crate) fn installed(mut self) -> Proxy {
         let public_url = self.public_url();
         self = self.with("[server]", "public_url", &format!("{public_url:?}"));
         let client = self.client.clone().expect("the test names a provider");
@@ -224,7 +233,7 @@ impl Setup {
         for (name, text) in &self.files {
             write(name, text).unwrap();
         }
-        let mut proxy = Proxy {
+        Proxy {
             child: None,
             folder,
             address: SocketAddr::from(([127, 0, 0, 1], self.port)),
@@ -233,9 +242,7 @@ impl Setup {
             client,
             environment: self.environment,
             log: Arc::default(),
-        };
-        proxy.spawn();
-        proxy
+        }
     }
 }
 
@@ -250,6 +257,17 @@ impl Proxy {
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command
+    }
+
+    /// A process of this installation, beside any other, with these sockets passed as systemd does.
+    #[track_caller]
+    pub(crate) fn process(&self, passed: &[(&str, &std::net::TcpListener)]) -> Process {
+        Process::start(self.command(&["run"]), passed)
+    }
+
+    /// The process that [`Setup::start`] started.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@
 //! nothing outside this room sees a raw value. Keys, units and defaults are those of the annotated
 //! reference, the top-level `proxy.toml`; a test holds the two together.
 
+mod certificate;
 mod document;
 mod fault;
 mod file;
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use certificate::{Pair, PairFault, Tls, TlsFile, TlsFiles};
 pub use fault::{Fault, Faults, Problem};
 pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
 pub use keys::{Fallback, KEYS, Key, Kind, Support};

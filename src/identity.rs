@@ -315,12 +315,18 @@ impl Identity {
         route: Option<&config::Route>,
         borne: Option<Borne<'_>>,
     ) -> Outgoing<B> {
+        // RFC 9110 7.6.3: the protocol that the request came by.
+        let via = match stripped.parts.version {
+            Version::HTTP_10 => "1.0 vestibule",
+            Version::HTTP_2 => "2 vestibule",
+            _ => "1.1 vestibule",
+        };
         let headers = &mut stripped.parts.headers;
         let kept = borne.filter(|_| self.forward_session_cookie);
         self.set_cookies(headers, kept.map(|borne| borne.cookie));
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
-        headers.append(VIA, HeaderValue::from_static("1.1 vestibule"));
+        headers.append(VIA, HeaderValue::from_static(via));
         let named = stripped.named;
         if let Some((forwarded, client)) = named.or_else(|| self.forwarded.naming(stripped.client))
         {

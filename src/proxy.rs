@@ -125,6 +125,16 @@ impl Proxy {
 
     /// The answer to a header section that did not arrive in time: 408, whatever it might have asked.
     pub fn timed_out(&self, peer: &Peer) -> Response<Bytes> {
+        self.unread(Rejection::of(Kind::RequestTimeout), peer)
+    }
+
+    /// The answer to HTTP without TLS where TLS is expected: 400, its request unread.
+    pub fn spoke_plain(&self, peer: &Peer) -> Response<Bytes> {
+        let detail = "expected a TLS handshake, found HTTP; open the https address";
+        self.unread(Rejection::because(Kind::BadRequest, detail), peer)
+    }
+
+    fn unread(&self, rejection: Rejection, peer: &Peer) -> Response<Bytes> {
         let (method, headers) = (Method::GET, HeaderMap::new());
         let context = Context {
             id: self.ids.next(),
@@ -135,11 +145,10 @@ impl Proxy {
         };
         self.metrics.request(
             AccessLabel::None,
-            StatusCode::REQUEST_TIMEOUT.as_u16(),
+            rejection.kind.status().as_u16(),
             Duration::ZERO,
         );
-        self.endpoints
-            .write(&Rejection::of(Kind::RequestTimeout), &context, None)
+        self.endpoints.write(&rejection, &context, None)
     }
 
     /// The life of a request.

@@ -4,8 +4,12 @@
 
 mod connection;
 mod deadline;
+mod http2;
 mod interim;
 mod open;
+mod preface;
+mod redirect;
+mod tls;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener};
@@ -29,6 +33,8 @@ use crate::store::{self, Store};
 use crate::telemetry::access;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
+
+pub use tls::TlsFault;
 
 /// Connections that the system queues for a listener.
 const BACKLOG: i32 = 4096;
@@ -60,6 +66,9 @@ pub enum StartFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate and its key do not work.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
     /// Connections to the application cannot be prepared.
     #[error("upstream: {0}")]
     Upstream(String),
@@ -90,7 +99,9 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::new(config.server.workers));
     let endpoints = Arc::new(endpoints(&config, &metrics).await?);
     let (phase_sender, phase) = watch::channel(Phase::Serving);
+    let tls = set_up_tls(&config)?;
     let (sockets, public) = listen(&config)?;
+    let redirects = redirect_listeners(&config)?;
     let (admin, admin_address) = match &config.admin {
         Some(admin) => {
             let (listener, address) = bind(admin.listen)?;
@@ -99,15 +110,28 @@ pub async fn serve(
         None => (None, None),
     };
     let draining = Arc::new(AtomicBool::new(false));
-    let background = keep_up(&endpoints, admin, &draining);
+    let mut background = keep_up(&endpoints, admin, &draining);
+    let acceptor = tls.map(|(acceptor, files)| {
+        let (clock, metrics) = (Arc::clone(&endpoints.clock), Arc::clone(&metrics));
+        background.push(tokio::spawn(files.follow(clock, metrics)));
+        acceptor
+    });
+    background.extend(redirect::start(redirects, &endpoints, &phase));
     let access_log = match config.log.access {
         true => {
             access::Writer::start(config.log.json, std::io::stderr()).map_err(StartFault::Worker)?
         }
         false => None,
     };
-    let workers = worker::start(sockets, &endpoints, &metrics, access_log.as_ref(), &phase)
-        .map_err(StartFault::Worker)?;
+    let workers = worker::start(
+        sockets,
+        &endpoints,
+        &metrics,
+        access_log.as_ref(),
+        &phase,
+        acceptor.as_ref(),
+    )
+    .map_err(StartFault::Worker)?;
     tracing::info!(listen = ?public, admin = ?admin_address, public_url = %config.server.public_url, "listening");
     // Whoever waits for the addresses may have gone: the server runs all the same.
     let _ = ready.send(Listening {
@@ -244,6 +268,21 @@ fn listen(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), S
         addresses.push(address);
     }
     Ok((sockets, addresses))
+}
+
+fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, TlsFault> {
+    let Some(files) = &config.server.tls else {
+        return Ok(None);
+    };
+    let authority = &config.server.public_url.authority;
+    tls::set_up(files, authority, &SystemClock).map(Some)
+}
+
+fn redirect_listeners(config: &Config) -> Result<Vec<TcpListener>, StartFault> {
+    let wanted = config.server.redirect_listen.iter();
+    wanted
+        .map(|address| bind(*address).map(|(listener, _)| listener))
+        .collect()
 }
 
 fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {

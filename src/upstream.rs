@@ -6,9 +6,11 @@ mod balance;
 mod body;
 mod connect;
 mod expectation;
+mod fault;
 mod headers;
 mod informational;
 mod max_forwards;
+mod patience;
 mod pool;
 mod probe;
 mod servers;
@@ -36,54 +38,16 @@ use balance::{Balance, Tried};
 pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
 use expectation::Decision;
+pub use fault::Fault;
+use fault::is_lost;
 use headers::ResponseHeaders;
 use informational::Rules;
+use patience::{Over, Patience};
 use pool::{Lease, Pool};
-pub use servers::{Servers, look_at_all};
+pub use servers::{Servers, can_be_prepared, look_at_all};
 
 /// Idle connections to one server that are kept, over all workers.
 const MOST_IDLE: usize = 1024;
-
-/// Why there is no response. The application's fault, but for those of the body.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// No connection could be made. 502.
-    #[error("no connection to the application at {server}: {reason}")]
-    Unreachable {
-        /// Its origin.
-        server: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The connection broke, or what came is not HTTP. 502.
-    #[error("the application at {server} did not answer with HTTP: {reason}")]
-    Broken {
-        /// Its origin.
-        server: String,
-        /// What was found.
-        reason: String,
-    },
-    /// No response's header within `upstream.response_timeout`. 504.
-    #[error("the application at {server} did not answer within {waited:?}")]
-    Slow {
-        /// Its origin.
-        server: String,
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The body was larger than `server.limits.body_size`. 413.
-    #[error("the request's body is larger than server.limits.body_size")]
-    BodyTooLarge,
-    /// The rest of the body did not come within `upstream.response_timeout`. 408.
-    #[error("the request's body stopped arriving for {waited:?}")]
-    BodySlow {
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The client went away in the middle of its body. Nobody is left to answer.
-    #[error("the request's body broke off")]
-    BodyBroken,
-}
 
 /// One worker's way to the application.
 pub struct Application {
@@ -93,6 +57,7 @@ pub struct Application {
     /// Whether a server is told its own Host instead of the public one.
     names_server: bool,
     response_timeout: Duration,
+    patience: Rc<Patience>,
     body_size: Option<u64>,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
@@ -131,6 +96,7 @@ impl Application {
             balance: Balance::new(servers, most_idle, random),
             names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
+            patience: Patience::new(config.upstream.response_timeout),
             body_size: config.server.limits.body_size,
             clock,
             metrics,
@@ -197,9 +163,9 @@ impl Application {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
         );
         lease.pool().count(bad || judged.is_err(), started);
-        judged.map_err(|reason| broken(lease.pool(), reason))?;
+        judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
-        let protocol = response.headers_mut().remove(UPGRADE);
+        let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
         self.rules
             .headers
             .to_browser(response.headers_mut(), &self.metrics);
@@ -213,7 +179,14 @@ impl Application {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
         let clock = Arc::clone(&self.clock);
-        upgrade::join(client, &mut response, protocol, session, clock, lease);
+        upgrade::join(
+            client,
+            &mut response,
+            protocol.flatten(),
+            session,
+            clock,
+            lease,
+        );
         Ok(response.map(|_| Body::empty()))
     }
 
@@ -234,7 +207,7 @@ impl Application {
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
             let failed = match self
-                .attempt(pool, request, informed, repeatable, progress)
+                .attempt(pool, request, informed, repeatable, progress, started)
                 .await
             {
                 Ok(answered) => return Ok(answered),
@@ -260,6 +233,7 @@ impl Application {
         informed: Option<&Arc<dyn Client>>,
         repeatable: bool,
         progress: &Rc<Progress>,
+        started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
         if self.names_server {
             request.headers_mut().insert(HOST, pool.host());
@@ -269,12 +243,12 @@ impl Application {
         loop {
             let pooled = (!sent).then(|| pool.take()).flatten();
             let new = pooled.is_none();
-            let connection = match pooled {
-                Some(connection) => connection,
+            let (connection, since) = match pooled {
+                Some(connection) => (connection, started),
                 None => match pool.connect().await {
-                    Ok(connection) => connection,
+                    Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
-                        let fault = unreachable(pool, reason);
+                        let fault = Fault::unreachable(pool, reason);
                         let request = Some(request);
                         return Err(Failed { fault, request });
                     }
@@ -284,7 +258,7 @@ impl Application {
             connection.spare.want(repeatable);
             connection.ear.listen(informed, &self.rules);
             let answer = connection.sender.try_send_request(request);
-            let mut refused = match self.answered(answer, pool, progress).await? {
+            let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
@@ -298,7 +272,7 @@ impl Application {
             match again {
                 Some(again) if !new => request = again,
                 request => {
-                    let fault = fault(pool, refused.error(), progress);
+                    let fault = Fault::of(pool, refused.error(), progress);
                     return Err(Failed { fault, request });
                 }
             }
@@ -311,13 +285,14 @@ impl Application {
         answer: impl Future<Output = T>,
         pool: &Pool,
         progress: &Progress,
+        mut since: Instant,
     ) -> Result<T, Fault> {
         let mut answer = std::pin::pin!(answer);
-        let mut since = Instant::now();
         loop {
-            match tokio::time::timeout_at(since + self.response_timeout, &mut answer).await {
+            let until = since + self.response_timeout;
+            match self.patience.until(until, answer.as_mut()).await {
                 Ok(answer) => return Ok(answer),
-                Err(_) => match progress.last_moved().filter(|moved| *moved > since) {
+                Err(Over) => match progress.last_moved().filter(|moved| *moved > since) {
                     Some(moved) => since = moved,
                     None if progress.waiting() => {
                         let waited = self.response_timeout;
@@ -336,43 +311,8 @@ impl Application {
     }
 }
 
-fn fault(pool: &Pool, error: &hyper::Error, progress: &Progress) -> Fault {
-    match () {
-        () if progress.over_limit() => Fault::BodyTooLarge,
-        () if progress.broken() => Fault::BodyBroken,
-        () => broken(pool, reason(error)),
-    }
-}
-
-fn broken(pool: &Pool, reason: impl Into<String>) -> Fault {
-    Fault::Broken {
-        server: pool.server().to_owned(),
-        reason: reason.into(),
-    }
-}
-
-fn unreachable(pool: &Pool, reason: String) -> Fault {
-    let server = pool.server().to_owned();
-    Fault::Unreachable { server, reason }
-}
-
-/// Whether the connection ended, rather than that something was answered that is no HTTP.
-fn is_lost(error: &hyper::Error) -> bool {
-    let io = std::error::Error::source(error).is_some_and(|it| it.is::<std::io::Error>());
-    let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io;
-    ended && !error.is_parse() && !error.is_user()
-}
-
 fn switches<B>(response: &Response<B>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// The chain of an error, without what a peer sent.
-fn reason(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error)
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// The path and query exactly as they came (RFC 9112 3.2.1).

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::{Failure, run};
 use crate::config::Config;
-use crate::environment::SystemClock;
+use crate::environment::{Clock as _, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::session::TokenKeys;
 use crate::store::Store;
@@ -18,14 +18,29 @@ pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
     for warning in &config.warnings {
         super::eprint(&format!("warning: {warning}\n"));
     }
+    for warning in certificate_warnings(config) {
+        super::eprint(&format!("warning: server.tls: {warning}\n"));
+    }
     TokenKeys::new(&config.session).map_err(|fault| Failure {
         code: Failure::BAD_CONFIGURATION,
         ..Failure::new(fault.to_string()).hint("vestibule keys generate makes fitting keys")
+    })?;
+    upstream::can_be_prepared(config).map_err(|fault| Failure {
+        code: Failure::BAD_CONFIGURATION,
+        ..Failure::new(format!("upstream: {fault}"))
     })?;
     if ask_around {
         online(config)?;
     }
     Ok(writeln!(io::stdout(), "ok")?)
+}
+
+/// The pair itself was looked at with the configuration.
+fn certificate_warnings(config: &Config) -> Vec<String> {
+    let pair = config.server.tls.as_ref();
+    let pair = pair.and_then(|tls| tls.pair(&tls.read().ok()?).ok());
+    let authority = &config.server.public_url.authority;
+    pair.map_or_else(Vec::new, |pair| pair.warnings(SystemClock.now(), authority))
 }
 
 /// Asks the providers, the application, the store and the clock; one line each, all before it fails.

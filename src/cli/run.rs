@@ -66,6 +66,9 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
             .hint()
             .unwrap_or("can this user write the file of store.url and its folder"),
         server::StartFault::Key(_) => "vestibule keys generate makes fitting keys",
+        server::StartFault::Tls(_) => {
+            "put certificate and key of one pair into the files of server.tls"
+        }
         server::StartFault::Upstream(_) => "vestibule check --online tells how each server is",
         server::StartFault::Provider(_) | server::StartFault::Worker(_) => {
             "vestibule check --online tells more"

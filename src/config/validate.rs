@@ -11,6 +11,7 @@ mod provider;
 mod secret;
 mod server;
 mod session;
+mod tls;
 mod upstream;
 
 use std::collections::BTreeSet;

@@ -39,7 +39,9 @@ pub(super) fn well_formed(stripped: &Stripped<Arriving>) -> Result<(), Rejection
     if expectations.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Rejection::of(Kind::UnknownExpectation));
     }
-    match stripped.headers().len() > MOST_FIELDS {
+    // HTTP/2 has no bound of hyper's, so what was dropped counts here.
+    let fields = stripped.headers().len() + stripped.dropped() as usize;
+    match fields > MOST_FIELDS {
         true => Err(Rejection::of(Kind::HeaderTooLarge)),
         false => Ok(()),
     }
@@ -56,6 +58,16 @@ fn authority_fault(stripped: &Stripped<Arriving>) -> Option<&'static str> {
     match uri.scheme_str() {
         Some("http" | "https") | None => {}
         Some(_) => return Some("expected http or https in the target, found another scheme"),
+    }
+    if stripped.version() == Version::HTTP_2 {
+        // RFC 9113 8.3.1: where both are there, they agree.
+        let mut hosts = stripped.headers().get_all(HOST).iter();
+        let agrees = |host: &HeaderValue| {
+            host.as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes())
+        };
+        let differs = !hosts.all(agrees);
+        return differs.then_some("expected one host, found :authority and Host that differ");
     }
     let hosts = stripped.headers().get_all(HOST).iter().count();
     let needed = usize::from(stripped.version() == Version::HTTP_11);

@@ -1,4 +1,5 @@
-//! One connection: HTTP/1 over hyper, under our own deadlines, and closed in good order at the end.
+//! One connection: TLS or not, HTTP/2 or HTTP/1, under our own deadlines, and closed in good order at
+//! the end. HTTP/1 over plain TCP, the way of most requests, is compiled on its own and boxes nothing.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -8,20 +9,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::Phase;
-use super::deadline::{Arrivals, InFlight, Late, Timed};
+use super::deadline::{Arrivals, Late, Timed};
+use super::tls::{Acceptor, Opening};
+use super::{http2, preface};
 use crate::config;
+use crate::identity::Peer;
 use crate::proxy::Proxy;
 use crate::upstream::{Arriving, Body};
 
@@ -33,9 +37,17 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(30);
 /// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    header_size: usize,
-    header_timeout: Duration,
-    idle_timeout: Duration,
+    pub(super) header_size: usize,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+/// What all connections of a worker share.
+pub(super) struct Front {
+    proxy: Rc<Proxy>,
+    pub(super) rules: Rules,
+    tls: Option<Acceptor>,
+    hsts: Option<HeaderValue>,
 }
 
 impl Rules {
@@ -48,49 +60,184 @@ impl Rules {
     }
 }
 
+impl Front {
+    pub(super) fn new(proxy: Rc<Proxy>, server: &config::Server, tls: Option<Acceptor>) -> Self {
+        let hsts = server.hsts.map(|age| format!("max-age={}", age.as_secs()));
+        Self {
+            proxy,
+            rules: Rules::new(&server.limits),
+            tls,
+            hsts: hsts.and_then(|value| HeaderValue::from_str(&value).ok()),
+        }
+    }
+
+    /// Answers a request, on whatever HTTP it came.
+    pub(super) async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
+        let mut response = self.proxy.answer(request, peer).await;
+        self.secure(&mut response);
+        response
+    }
+
+    /// RFC 6797 7.1; the application's own word stands.
+    fn secure<B>(&self, response: &mut Response<B>) {
+        if let Some(hsts) = &self.hsts {
+            let headers = response.headers_mut();
+            let entry = headers.entry(STRICT_TRANSPORT_SECURITY);
+            entry.or_insert_with(|| hsts.clone());
+        }
+    }
+
+    fn timed_out(&self, peer: &Peer) -> Vec<u8> {
+        let mut response = self.proxy.timed_out(peer);
+        self.secure(&mut response);
+        written(&response)
+    }
+}
+
 /// Answers the requests of a connection until it ends.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
-    proxy: Rc<Proxy>,
-    rules: Rules,
-    mut phase: watch::Receiver<Phase>,
+    front: Rc<Front>,
+    phase: watch::Receiver<Phase>,
 ) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let arrivals = Arrivals::new(rules.header_timeout, rules.idle_timeout);
-    let peer = Rc::new(proxy.peer(peer));
+    let peer = Rc::new(front.proxy.peer(peer));
+    if front.tls.is_some() {
+        return Box::pin(over_tls(stream, peer, front, phase)).await;
+    }
+    let arrivals = Arrivals::new(front.rules.header_timeout, front.rules.idle_timeout);
+    let mut stream = stream;
+    let first = match begun(&mut stream, &arrivals, phase.clone()).await {
+        Begun::First(first) => first,
+        Begun::Over => return,
+        Begun::Late => {
+            // Whoever went away need not be told.
+            let _ = stream.write_all(&front.timed_out(&peer)).await;
+            return close_in_order(stream).await;
+        }
+    };
+    match first.http2 {
+        true => Box::pin(http2::serve(first.bytes, stream, peer, front, phase)).await,
+        false => speak_http1(first.bytes, stream, arrivals, peer, front, phase).await,
+    }
+}
+
+/// How a plain connection began.
+enum Begun {
+    First(preface::First),
+    /// Something came, but not enough in time.
+    Late,
+    /// Nothing came, and nothing will.
+    Over,
+}
+
+async fn begun(
+    stream: &mut TcpStream,
+    arrivals: &Arrivals,
+    mut phase: watch::Receiver<Phase>,
+) -> Begun {
+    tokio::select! {
+        first = preface::first(stream, arrivals) => first.map_or(Begun::Over, Begun::First),
+        late = arrivals.late() => match late {
+            Late::Header => Begun::Late,
+            Late::Idle => Begun::Over,
+        },
+        _ = phase.wait_for(|phase| *phase == Phase::Ending) => Begun::Over,
+    }
+}
+
+/// A whole handshake within `header_timeout`, then what was agreed on.
+async fn over_tls(
+    stream: TcpStream,
+    peer: Rc<Peer>,
+    front: Rc<Front>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let Some(tls) = &front.tls else { return };
+    let opening = tokio::select! {
+        opening = tokio::time::timeout(front.rules.header_timeout, tls.open(stream)) => opening,
+        _ = phase.wait_for(|phase| *phase == Phase::Ending) => return,
+    };
+    match opening {
+        Ok(Opening::Agreed(stream, true)) => {
+            http2::serve(Bytes::new(), stream, peer, front, phase).await;
+        }
+        Ok(Opening::Agreed(stream, false)) => {
+            let arrivals = Arrivals::new(front.rules.header_timeout, front.rules.idle_timeout);
+            speak_http1(Bytes::new(), stream, arrivals, peer, front, phase).await;
+        }
+        Ok(Opening::Plain(mut stream)) => {
+            // Whoever went away need not be told. Not over TLS, so without HSTS (RFC 6797 7.2).
+            let _ = stream
+                .write_all(&written(&front.proxy.spoke_plain(&peer)))
+                .await;
+            close_in_order(stream).await;
+        }
+        Ok(Opening::Broken) | Err(_) => {}
+    }
+}
+
+async fn speak_http1<S>(
+    first: Bytes,
+    stream: S,
+    arrivals: Arrivals,
+    peer: Rc<Peer>,
+    front: Rc<Front>,
+    phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (noted, closing) = (arrivals.clone(), phase.clone());
-    let answering = (Rc::clone(&proxy), Rc::clone(&peer));
+    let answering = (Rc::clone(&front), Rc::clone(&peer));
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| Arriving::new(body, noted.client()));
-        let ((proxy, peer), in_flight, closing) =
+        let ((front, peer), in_flight, closing) =
             (answering.clone(), noted.request(), closing.clone());
         async move {
-            let mut response = proxy.answer(request, &peer).await;
+            let mut response = front.answer(request, &peer).await;
             in_flight.answered();
             if *closing.borrow() != Phase::Serving {
                 say_close(&mut response);
             }
-            Ok::<_, Infallible>(response.map(|body| Answering {
-                body,
-                _in_flight: in_flight,
-            }))
+            Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
         }
     });
-    let io = TokioIo::new(Timed::new(stream, arrivals.clone()));
+    let timed = Timed::new(first, stream, arrivals.clone());
+    let (address, late) = (peer.address(), || front.timed_out(&peer));
+    http1(timed, arrivals, service, front.rules, address, phase, late).await;
+}
+
+/// HTTP/1 with any service; `late` is the answer to a header section that did not come in time.
+pub(super) async fn http1<S, V, B>(
+    stream: Timed<S>,
+    arrivals: Arrivals,
+    service: V,
+    rules: Rules,
+    peer: IpAddr,
+    mut phase: watch::Receiver<Phase>,
+    late_answer: impl FnOnce() -> Vec<u8>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    V: HttpService<Incoming, ResBody = B>,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(rules.header_size)
         .header_read_timeout(None);
-    let mut connection = builder.serve_connection(io, service).with_upgrades();
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = connection.with_upgrades();
     let mut ending = false;
     let late = loop {
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended && error.is_parse() {
-                    tracing::debug!(client = %peer.address(), %error, "malformed request");
+                    tracing::debug!(client = %peer, %error, "malformed request");
                 }
                 break None;
             }
@@ -106,11 +253,14 @@ pub(super) async fn serve(
     };
     let mut stream = parts.io.into_inner();
     match late {
-        // An idle connection is closed without a word; whoever sends half a header is told.
-        Some(Late::Idle) => return,
+        // An idle connection is closed without a word of HTTP; whoever sends half a header is told.
+        Some(Late::Idle) => {
+            let _ = tokio::time::timeout(SILENCE, stream.shutdown()).await;
+            return;
+        }
         Some(Late::Header) => {
             // Whoever went away need not be told.
-            let _ = stream.write_all(&written(&proxy.timed_out(&peer))).await;
+            let _ = stream.write_all(&late_answer()).await;
         }
         None => {}
     }
@@ -132,7 +282,7 @@ async fn close_in_order(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// A response as HTTP/1.1 writes it (RFC 9112 2.1), the last of its connection.
-fn written(response: &Response<Bytes>) -> Vec<u8> {
+pub(super) fn written(response: &Response<Bytes>) -> Vec<u8> {
     let status = response.status();
     let mut text = format!(
         "HTTP/1.1 {} {}\r\n",
@@ -153,19 +303,28 @@ fn written(response: &Response<Bytes>) -> Vec<u8> {
 }
 
 /// A response's body, whose request is in flight until it has gone.
-struct Answering {
-    body: Body,
-    _in_flight: InFlight,
+pub(super) struct Answering<B, G> {
+    body: B,
+    _in_flight: G,
 }
 
-impl hyper::body::Body for Answering {
+impl<B, G> Answering<B, G> {
+    pub(super) fn new(body: B, in_flight: G) -> Self {
+        Self {
+            body,
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin, G: Unpin> http_body::Body for Answering<B, G> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -178,7 +337,7 @@ impl hyper::body::Body for Answering {
     }
 }
 
-fn say_close(response: &mut Response<Body>) {
+pub(super) fn say_close<B>(response: &mut Response<B>) {
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()

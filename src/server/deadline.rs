@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -96,6 +97,11 @@ impl Arrivals {
         }))
     }
 
+    /// Something has arrived.
+    pub(super) fn arrived(&self) {
+        self.0.arrived();
+    }
+
     /// A whole header section is here: its clock stops until the answer has gone.
     pub(super) fn request(&self) -> InFlight {
         self.0.interim.asked();
@@ -148,16 +154,21 @@ impl Drop for InFlight {
     }
 }
 
-/// A stream that notes when something arrives.
+/// A stream that notes when something arrives, and gives first what was read of it before.
 #[derive(Debug)]
 pub(super) struct Timed<S> {
+    first: Bytes,
     stream: S,
     arrivals: Arrivals,
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(stream: S, arrivals: Arrivals) -> Self {
-        Self { stream, arrivals }
+    pub(super) fn new(first: Bytes, stream: S, arrivals: Arrivals) -> Self {
+        Self {
+            first,
+            stream,
+            arrivals,
+        }
     }
 }
 
@@ -168,6 +179,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.arrivals.0.interim.runs_in(cx);
+        if !self.first.is_empty() {
+            let count = self.first.len().min(into.remaining());
+            into.put_slice(&self.first[..count]);
+            self.first.advance(count);
+            if self.first.is_empty() {
+                self.first = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() && into.filled().len() > before {
@@ -183,7 +203,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, arrivals } = self.get_mut();
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
         let interim = &arrivals.0.interim;
         ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
         Pin::new(stream).poll_write(cx, bytes)
@@ -194,7 +216,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, arrivals } = self.get_mut();
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
         let interim = &arrivals.0.interim;
         ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
         Pin::new(stream).poll_write_vectored(cx, slices)
@@ -205,7 +229,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, arrivals } = self.get_mut();
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
         let interim = &arrivals.0.interim;
         ready!(interim.before_flushing(cx, Pin::new(&mut *stream)))?;
         Pin::new(stream).poll_flush(cx)

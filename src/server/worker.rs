@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::Phase;
-use super::connection::{self, Rules};
+use super::connection::{self, Front};
 use super::open::{Guard, Open};
+use super::tls::Acceptor;
 use crate::endpoint::Endpoints;
 use crate::proxy::Proxy;
 use crate::telemetry::access::{AccessLog, Writer};
@@ -31,6 +32,7 @@ pub(super) fn start(
     metrics: &Arc<Metrics>,
     access_log: Option<&Writer>,
     phase: &watch::Receiver<Phase>,
+    tls: Option<&Acceptor>,
 ) -> std::io::Result<Vec<Worker>> {
     let room = Arc::new(Semaphore::new(endpoints.config.server.limits.connections));
     let control = Handle::current();
@@ -42,10 +44,11 @@ pub(super) fn start(
         let access_log = access_log.cloned();
         let (metrics, phase, room) = (metrics.worker(index), phase.clone(), Arc::clone(&room));
         let (sender, ended) = oneshot::channel();
+        let tls = tls.cloned();
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let rules = Rules::new(&endpoints.config.server.limits);
+                let config = Arc::clone(&endpoints.config);
                 let access_log = access_log.map(AccessLog::new);
                 let proxy = Rc::new(Proxy::new(
                     endpoints,
@@ -53,6 +56,7 @@ pub(super) fn start(
                     Arc::clone(&metrics),
                     access_log.clone(),
                 ));
+                let front = Rc::new(Front::new(proxy, &config.server, tls));
                 let open = Open::default();
                 let local = LocalSet::new();
                 if let Some(log) = &access_log {
@@ -61,8 +65,7 @@ pub(super) fn start(
                 for socket in sockets {
                     let accepting = accept(
                         socket,
-                        Rc::clone(&proxy),
-                        rules,
+                        Rc::clone(&front),
                         metrics.clone(),
                         phase.clone(),
                         room.clone(),
@@ -84,8 +87,7 @@ pub(super) fn start(
 
 async fn accept(
     socket: TcpListener,
-    proxy: Rc<Proxy>,
-    rules: Rules,
+    front: Rc<Front>,
     metrics: Arc<WorkerMetrics>,
     mut phase: watch::Receiver<Phase>,
     room: Arc<Semaphore>,
@@ -107,7 +109,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 let answering =
-                    connection::serve(stream, peer.ip(), Rc::clone(&proxy), rules, phase.clone());
+                    connection::serve(stream, peer.ip(), Rc::clone(&front), phase.clone());
                 keep(answering, permit, metrics.connection(), open.guard());
             }
             Err(error) => {
@@ -129,8 +131,7 @@ async fn accept(
             .set_nonblocking(true)
             .and_then(|()| tokio::net::TcpStream::from_std(stream));
         let Ok(stream) = stream else { continue };
-        let answering =
-            connection::serve(stream, peer.ip(), Rc::clone(&proxy), rules, phase.clone());
+        let answering = connection::serve(stream, peer.ip(), Rc::clone(&front), phase.clone());
         keep(answering, permit, metrics.connection(), open.guard());
     }
 }

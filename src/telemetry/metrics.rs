@@ -33,6 +33,11 @@ struct ProviderLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServerLabel {
     server: String,
 }
@@ -44,6 +49,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     provisioning: Family<DirectoryLabels, Counter>,
     provider_up: Family<ProviderLabel, Gauge>,
+    reloads: Family<OutcomeLabel, Counter>,
     upstream_up: Family<ServerLabel, Gauge>,
     sessions: Gauge,
     store_up: Gauge,
@@ -58,6 +64,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("vestibule");
         let (logins, provisioning, provider_up) =
             (Family::default(), Family::default(), Family::default());
+        let reloads = Family::<OutcomeLabel, Counter>::default();
+        for outcome in ["ok", "failed"] {
+            drop(reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
+        registry.register(
+            "reloads",
+            "Files that were read again while running",
+            reloads.clone(),
+        );
         let upstream_up = Family::<ServerLabel, Gauge>::default();
         let (sessions, store_up) = (Gauge::default(), Gauge::default());
         registry.register(
@@ -89,6 +104,7 @@ impl Metrics {
             logins,
             provisioning,
             provider_up,
+            reloads,
             upstream_up,
             sessions,
             store_up,
@@ -127,6 +143,11 @@ impl Metrics {
                 provider: provider.to_owned(),
             })
             .set(i64::from(up));
+    }
+
+    /// Counts files that changed and were read again: `ok`, or `failed` and left as they were.
+    pub fn reload(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Says whether a server of the application is well.

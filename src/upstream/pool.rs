@@ -19,10 +19,10 @@ use super::servers::{Servers, Why};
 use super::share::Share;
 use super::spare::{Remembering, Spare};
 
-/// How long an idle connection is kept.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
 /// How often connections that were idle for too long are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
+/// An idle connection is closed by the fifth sweep that finds it: 60 to 75 seconds after its last use.
+const MOST_SWEEPS: u32 = 5;
 
 /// A connection that speaks HTTP.
 pub(super) struct Connection {
@@ -37,7 +37,8 @@ pub(super) struct Pool {
     index: usize,
     target: Target,
     most_idle: usize,
-    idle: RefCell<VecDeque<(Connection, Instant)>>,
+    /// With the number of sweeps that each has lived through.
+    idle: RefCell<VecDeque<(Connection, u32)>>,
     busy: Cell<usize>,
     share: Cell<Share>,
     swept: Cell<bool>,
@@ -88,12 +89,8 @@ impl Pool {
     /// An idle connection that takes a request now.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some((connection, since)) = idle.pop_back() {
+        while let Some((connection, _)) = idle.pop_back() {
             if connection.sender.is_ready() {
-                if since.elapsed() > LONGEST_IDLE {
-                    idle.clear();
-                    return None;
-                }
                 return Some(connection);
             }
         }
@@ -110,7 +107,7 @@ impl Pool {
         if idle.len() >= self.most_idle {
             idle.pop_front();
         }
-        idle.push_back((connection, Instant::now()));
+        idle.push_back((connection, 0));
     }
 
     /// Makes a connection.
@@ -163,8 +160,9 @@ async fn sweep(pool: Weak<Pool>) {
         tokio::time::sleep(SWEEP).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle.borrow_mut();
-        idle.retain(|(connection, since)| {
-            since.elapsed() <= LONGEST_IDLE && !connection.sender.is_closed()
+        idle.retain_mut(|(connection, sweeps)| {
+            *sweeps += 1;
+            *sweeps < MOST_SWEEPS && !connection.sender.is_closed()
         });
         if idle.is_empty() && pool.busy.get() == 0 {
             return pool.swept.set(false);

@@ -6,10 +6,12 @@ pub(crate) mod application;
 pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod cookies;
+pub(crate) mod http2;
 pub(crate) mod lying_provider;
 pub(crate) mod peer;
 pub(crate) mod provider;
 pub(crate) mod proxy;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::net::TcpListener;

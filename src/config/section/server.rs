@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::Tls;
+
 /// `server.public_url`: origin and base path of the application as browsers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -53,6 +55,12 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Path of our own endpoints below the base path, such as `/auth`; no trailing slash.
     pub auth_path: String,
+    /// Addresses that send plain HTTP on to `public_url`.
+    pub redirect_listen: Vec<SocketAddr>,
+    /// `[server.tls]`; `None`: plain HTTP.
+    pub tls: Option<Tls>,
+    /// `max-age` of Strict-Transport-Security.
+    pub hsts: Option<Duration>,
     /// Data-plane threads, at least 1.
     pub workers: usize,
     /// Further hosts, normalised as `PublicUrl::authority` is.

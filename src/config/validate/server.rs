@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::address;
+use super::{address, tls};
 use crate::config::file::Section;
 use crate::config::headers::{STRIP_LIST, StripPattern, header_skeleton};
 use crate::config::value::Value;
@@ -20,6 +20,11 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) fn server(section: &Section<'_>) -> Option<Server> {
     let public_url = section.get("public_url", address::public_url);
     let listen = section.get("listen", listen);
+    let redirect_listen = section.get("redirect_listen", |value| {
+        tls::redirect_listen(value, public_url.as_ref(), listen.as_deref())
+    });
+    let hsts = section.get("hsts", |value| tls::hsts(value, public_url.as_ref()));
+    let tls = section.optional("tls", |value| value.section(tls::tls));
     let auth_path = section.get("auth_path", auth_path);
     let workers = section.get("workers", workers);
     let aliases = section.get("aliases", |value| {
@@ -42,6 +47,9 @@ pub(super) fn server(section: &Section<'_>) -> Option<Server> {
     Some(Server {
         public_url: public_url?,
         listen: listen?,
+        redirect_listen: redirect_listen?,
+        tls: tls?,
+        hsts: hsts?,
         auth_path: auth_path?,
         workers: workers?,
         aliases: aliases?,

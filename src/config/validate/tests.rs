@@ -261,12 +261,6 @@ fn every_fault_says_where_what_and_what_else() {
 fn what_is_not_built_is_said_to_be() {
     let cases = [
         ("[server]", "proxy_protocol = true", "server.proxy_protocol"),
-        ("[server]", "hsts = \"180d\"", "server.hsts"),
-        (
-            "[server]",
-            "tls = { certificate = \"a\", private_key = \"b\" }",
-            "server.tls",
-        ),
         (
             "[upstream]",
             "identity = { assertion = { } }",

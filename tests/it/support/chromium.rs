@@ -104,6 +104,13 @@ impl Chromium {
         Sight::of(&result)
     }
 
+    /// What an expression of JavaScript comes to in the page, once it is settled.
+    #[track_caller]
+    pub(crate) fn evaluate(&mut self, tab: u64, expression: &str) -> Value {
+        let result = self.run(&json!({ "do": "evaluate", "tab": tab, "text": expression }));
+        result["value"].clone()
+    }
+
     /// The cookies that go to that address.
     #[track_caller]
     pub(crate) fn cookies(&mut self, url: &str) -> Vec<Value> {

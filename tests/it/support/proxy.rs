@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::application::Application;
 use super::browser::Browser;
 use super::provider::{Client, Provider};
+use super::tls::Pair;
 use super::wire::{Answer, get, try_exchange};
 use super::{PATIENCE, free_port, wait_for};
 
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     tail: String,
     client: Option<Client>,
     environment: Vec<(String, String)>,
+    files: Vec<(&'static str, String)>,
 }
 
 /// A running proxy.
@@ -59,6 +61,7 @@ impl Setup {
             tail: String::new(),
             client: None,
             environment: Vec::new(),
+            files: Vec::new(),
         };
         let text = |value: &str| format!("{value:?}");
         setup
@@ -129,6 +132,15 @@ impl Setup {
     pub(crate) fn public_origin(mut self, origin: &str) -> Self {
         origin.clone_into(&mut self.public_origin);
         self
+    }
+
+    /// Ends TLS itself with this pair.
+    pub(crate) fn over_tls(mut self, pair: &Pair) -> Self {
+        self.public_origin = format!("https://127.0.0.1:{}", self.port);
+        self.files.push(("fullchain.pem", pair.certificate.clone()));
+        self.files.push(("privkey.pem", pair.key.clone()));
+        self.with("[server.tls]", "certificate", "\"fullchain.pem\"")
+            .with("[server.tls]", "private_key", "\"privkey.pem\"")
     }
 
     /// Sets an environment variable of the process.
@@ -209,6 +221,9 @@ impl Setup {
         write("session_key", SESSION_KEY).unwrap();
         write("client_secret", &client.secret).unwrap();
         write("proxy.toml", &self.text()).unwrap();
+        for (name, text) in &self.files {
+            write(name, text).unwrap();
+        }
         let mut proxy = Proxy {
             child: None,
             folder,
@@ -407,6 +422,11 @@ impl Proxy {
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
         kibibytes.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Asks it to end.

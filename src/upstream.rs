@@ -9,6 +9,7 @@ mod expectation;
 mod fault;
 mod headers;
 mod informational;
+mod max_forwards;
 mod patience;
 mod pool;
 mod probe;
@@ -116,8 +117,17 @@ impl Application {
         started: Instant,
     ) -> Result<Response<Body>, Fault> {
         let session = outgoing.session().cloned();
-        let upgrades = outgoing.upgrades();
+        let mut upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
+        if let Some(answer) = max_forwards::count_down(&mut request) {
+            return Ok(answer);
+        }
+        if upgrades && !request.body().is_empty() {
+            // Where the body ends and the other protocol begins is read in two ways.
+            upgrades = false;
+            request.headers_mut().remove(UPGRADE);
+            request.headers_mut().remove(CONNECTION);
+        }
         if self
             .body_size
             .is_some_and(|limit| request.body().size_hint().lower() > limit)

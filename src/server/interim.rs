@@ -19,7 +19,8 @@ pub(super) struct Interim {
     awaited: AtomicBool,
     waiting: AtomicBool,
     heads: Mutex<Vec<u8>>,
-    /// hyper has written and not flushed: some of a message may still be to come.
+    /// hyper has written and not flushed: some of a message may still be to come. hyper takes no
+    /// request before the answer to the one before is out, so this is a second bolt on that door.
     within: AtomicBool,
     connection: OnceLock<Waker>,
 }

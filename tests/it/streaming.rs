@@ -197,6 +197,37 @@ fn a_body_goes_on_after_an_early_answer() {
     assert_eq!(wire.answer("GET").unwrap().status, 200);
 }
 
+/// Who stops in the middle of a body that was answered already can be told nothing: it is closed.
+#[test]
+fn a_body_that_stops_after_an_early_answer_is_given_up() {
+    let application = Application::start();
+    let proxy = open(&application, |setup| {
+        let setup = setup.with("[server.limits]", "header_timeout", "\"1s\"");
+        setup.with("[server.limits]", "idle_timeout", "\"1s\"")
+    });
+    let (told, ended) = mpsc::channel();
+    let told = Mutex::new(told);
+    application.answer_early("/wfgen/open/early", move |request, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")?;
+        let mut wire = Wire::over(stream.try_clone()?);
+        let end = wire.body(&request.headers, false, |_| {});
+        told.lock().unwrap().send(end.is_err()).unwrap();
+        Ok(false)
+    });
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let lines = "Content-Length: 15\r\n";
+    wire.send(head(&proxy, "POST", "/open/early", lines) + "half")
+        .unwrap();
+    assert_eq!(wire.answer("POST").unwrap().text(), "early");
+    let answered = Instant::now();
+    assert!(wire.at_end().unwrap(), "closed without a word");
+    assert!(
+        ended.recv_timeout(PATIENCE).unwrap(),
+        "the body is not whole"
+    );
+    assert!(answered.elapsed() < Duration::from_secs(4));
+}
+
 #[test]
 fn a_client_that_goes_away_ends_its_request() {
     let (told, ended) = mpsc::channel();

@@ -3,6 +3,7 @@
 //! client made up.
 
 mod connection;
+mod forwarded;
 mod strip;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,15 +35,15 @@ pub struct Identity {
     host: Option<HeaderValue>,
     public_host: HeaderValue,
     public_scheme: HeaderValue,
-    forwarded: HeaderValue,
+    forwarded: forwarded::Public,
 }
 
 /// Who is at the other end of a connection: what is the same for all its requests.
 #[derive(Debug, Clone)]
 pub struct Peer {
     address: IpAddr,
-    /// X-Forwarded-For, where the peer is the client.
-    forwarded_for: HeaderValue,
+    /// Forwarded and X-Forwarded-For, where the peer is the client.
+    named: Option<(HeaderValue, HeaderValue)>,
     trusted: bool,
 }
 
@@ -72,7 +73,7 @@ pub struct Stripped<B> {
     forwarded_host: Option<HeaderValue>,
     client: IpAddr,
     /// X-Forwarded-For as the application gets it; `None` for a client behind a trusted proxy.
-    forwarded_for: Option<HeaderValue>,
+    named: Option<(HeaderValue, HeaderValue)>,
     dropped: u64,
     odd_framing: bool,
 }
@@ -182,11 +183,7 @@ impl Identity {
             host: (config.upstream.host == UpstreamHost::Public).then(|| value(&public.authority)),
             public_host: value(&public.authority),
             public_scheme: value(public.scheme()),
-            forwarded: value(&format!(
-                "host=\"{}\";proto={}",
-                public.authority,
-                public.scheme()
-            )),
+            forwarded: forwarded::Public::new(&public.authority, public.scheme()),
         }
     }
 
@@ -197,11 +194,9 @@ impl Identity {
 
     /// Looks at who is at the other end of a connection.
     pub fn peer(&self, address: IpAddr) -> Peer {
-        #[expect(clippy::expect_used, reason = "an address is visible ASCII")]
-        let forwarded_for = HeaderValue::from_str(&address.to_string()).expect("visible ASCII");
         Peer {
             address,
-            forwarded_for,
+            named: self.forwarded.naming(address),
             trusted: self.trusts(address),
         }
     }
@@ -243,7 +238,7 @@ impl Identity {
             set_aside,
             upgrade,
             forwarded_host,
-            forwarded_for: (client == peer.address).then(|| peer.forwarded_for.clone()),
+            named: peer.named.clone().filter(|_| client == peer.address),
             client,
             dropped,
             odd_framing,
@@ -331,11 +326,11 @@ impl Identity {
         self.set_cookies(headers, kept.map(|borne| borne.cookie));
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
-        headers.insert(FORWARDED, self.forwarded.clone());
         headers.append(VIA, HeaderValue::from_static(via));
-        let forwarded_for = stripped.forwarded_for;
-        let forwarded_for = forwarded_for.or_else(|| stripped.client.to_string().parse().ok());
-        if let Some(client) = forwarded_for {
+        let named = stripped.named;
+        if let Some((forwarded, client)) = named.or_else(|| self.forwarded.naming(stripped.client))
+        {
+            headers.insert(FORWARDED, forwarded);
             headers.insert(X_FORWARDED_FOR, client);
         }
         match &self.host {

@@ -5,6 +5,7 @@
 mod connection;
 mod deadline;
 mod http2;
+mod interim;
 mod open;
 mod preface;
 mod redirect;

@@ -6,7 +6,10 @@ mod balance;
 mod body;
 mod connect;
 mod expectation;
+mod fault;
 mod headers;
+mod informational;
+mod patience;
 mod pool;
 mod probe;
 mod servers;
@@ -34,62 +37,26 @@ use balance::{Balance, Tried};
 pub use body::{Arriving, Body, Client};
 use body::{Progress, RequestBody};
 use expectation::Decision;
+pub use fault::Fault;
+use fault::is_lost;
 use headers::ResponseHeaders;
+use informational::Rules;
+use patience::{Over, Patience};
 use pool::{Lease, Pool};
-pub use servers::{Servers, look_at_all};
+pub use servers::{Servers, can_be_prepared, look_at_all};
 
 /// Idle connections to one server that are kept, over all workers.
 const MOST_IDLE: usize = 1024;
 
-/// Why there is no response. The application's fault, but for those of the body.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// No connection could be made. 502.
-    #[error("no connection to the application at {server}: {reason}")]
-    Unreachable {
-        /// Its origin.
-        server: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The connection broke, or what came is not HTTP. 502.
-    #[error("the application at {server} did not answer with HTTP: {reason}")]
-    Broken {
-        /// Its origin.
-        server: String,
-        /// What was found.
-        reason: String,
-    },
-    /// No response's header within `upstream.response_timeout`. 504.
-    #[error("the application at {server} did not answer within {waited:?}")]
-    Slow {
-        /// Its origin.
-        server: String,
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The body was larger than `server.limits.body_size`. 413.
-    #[error("the request's body is larger than server.limits.body_size")]
-    BodyTooLarge,
-    /// The rest of the body did not come within `upstream.response_timeout`. 408.
-    #[error("the request's body stopped arriving for {waited:?}")]
-    BodySlow {
-        /// The time that was waited.
-        waited: Duration,
-    },
-    /// The client went away in the middle of its body. Nobody is left to answer.
-    #[error("the request's body broke off")]
-    BodyBroken,
-}
-
 /// One worker's way to the application.
 pub struct Application {
     identity: Arc<Identity>,
-    headers: ResponseHeaders,
+    rules: Arc<Rules>,
     balance: Balance,
     /// Whether a server is told its own Host instead of the public one.
     names_server: bool,
     response_timeout: Duration,
+    patience: Rc<Patience>,
     body_size: Option<u64>,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
@@ -121,10 +88,14 @@ impl Application {
         let most_idle = MOST_IDLE.div_ceil(config.server.workers);
         Self {
             identity,
-            headers: ResponseHeaders::new(config),
+            rules: Arc::new(Rules {
+                headers: ResponseHeaders::new(config),
+                metrics: Arc::clone(&metrics),
+            }),
             balance: Balance::new(servers, most_idle, random),
             names_server: config.upstream.host == UpstreamHost::Server,
             response_timeout: config.upstream.response_timeout,
+            patience: Patience::new(config.upstream.response_timeout),
             body_size: config.server.limits.body_size,
             clock,
             metrics,
@@ -147,6 +118,9 @@ impl Application {
         }
         *request.uri_mut() = origin_form(request.uri());
         let expectation = expectation_of(&mut request);
+        // HTTP/1.0 knows no informational responses, and over HTTP/2 they cannot be written.
+        let informs = request.version() == http::Version::HTTP_11;
+        let informed = informs.then(|| request.body().client());
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
         let progress = Rc::new(Progress::default());
@@ -167,18 +141,23 @@ impl Application {
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
         let started = Instant::now();
-        let (mut response, lease) = self.send(request, &progress, started).await?;
+        let (mut response, lease) = self
+            .send(request, informed.as_ref(), &progress, started)
+            .await?;
         self.metrics.upstream(started.elapsed());
+        // RFC 9110 2.5: ours, not the application's.
+        *response.version_mut() = http::Version::HTTP_11;
         let judged = headers::judge(&response, client.is_some());
         let bad = matches!(
             response.status(),
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
         );
         lease.pool().count(bad || judged.is_err(), started);
-        judged.map_err(|reason| broken(lease.pool(), reason))?;
+        judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
         headers::one_length(response.headers_mut());
-        let protocol = response.headers_mut().remove(UPGRADE);
-        self.headers
+        let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
+        self.rules
+            .headers
             .to_browser(response.headers_mut(), &self.metrics);
         if let Some(refusal) = expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
@@ -190,7 +169,14 @@ impl Application {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
         let clock = Arc::clone(&self.clock);
-        upgrade::join(client, &mut response, protocol, session, clock, lease);
+        upgrade::join(
+            client,
+            &mut response,
+            protocol.flatten(),
+            session,
+            clock,
+            lease,
+        );
         Ok(response.map(|_| Body::empty()))
     }
 
@@ -199,6 +185,7 @@ impl Application {
     async fn send(
         &self,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         progress: &Rc<Progress>,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
@@ -209,7 +196,10 @@ impl Application {
             reason: String::new(),
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
-            let failed = match self.attempt(pool, request, repeatable, progress).await {
+            let failed = match self
+                .attempt(pool, request, informed, repeatable, progress, started)
+                .await
+            {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -230,8 +220,10 @@ impl Application {
         &self,
         pool: &Rc<Pool>,
         mut request: Request<RequestBody>,
+        informed: Option<&Arc<dyn Client>>,
         repeatable: bool,
         progress: &Rc<Progress>,
+        started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
         if self.names_server {
             request.headers_mut().insert(HOST, pool.host());
@@ -241,12 +233,12 @@ impl Application {
         loop {
             let pooled = (!sent).then(|| pool.take()).flatten();
             let new = pooled.is_none();
-            let connection = match pooled {
-                Some(connection) => connection,
+            let (connection, since) = match pooled {
+                Some(connection) => (connection, started),
                 None => match pool.connect().await {
-                    Ok(connection) => connection,
+                    Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
-                        let fault = unreachable(pool, reason);
+                        let fault = Fault::unreachable(pool, reason);
                         let request = Some(request);
                         return Err(Failed { fault, request });
                     }
@@ -254,8 +246,9 @@ impl Application {
             };
             let connection = lease.hold(connection);
             connection.spare.want(repeatable);
+            connection.ear.listen(informed, &self.rules);
             let answer = connection.sender.try_send_request(request);
-            let mut refused = match self.answered(answer, pool, progress).await? {
+            let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
@@ -269,7 +262,7 @@ impl Application {
             match again {
                 Some(again) if !new => request = again,
                 request => {
-                    let fault = fault(pool, refused.error(), progress);
+                    let fault = Fault::of(pool, refused.error(), progress);
                     return Err(Failed { fault, request });
                 }
             }
@@ -282,13 +275,14 @@ impl Application {
         answer: impl Future<Output = T>,
         pool: &Pool,
         progress: &Progress,
+        mut since: Instant,
     ) -> Result<T, Fault> {
         let mut answer = std::pin::pin!(answer);
-        let mut since = Instant::now();
         loop {
-            match tokio::time::timeout_at(since + self.response_timeout, &mut answer).await {
+            let until = since + self.response_timeout;
+            match self.patience.until(until, answer.as_mut()).await {
                 Ok(answer) => return Ok(answer),
-                Err(_) => match progress.last_moved().filter(|moved| *moved > since) {
+                Err(Over) => match progress.last_moved().filter(|moved| *moved > since) {
                     Some(moved) => since = moved,
                     None if progress.waiting() => {
                         let waited = self.response_timeout;
@@ -307,43 +301,8 @@ impl Application {
     }
 }
 
-fn fault(pool: &Pool, error: &hyper::Error, progress: &Progress) -> Fault {
-    match () {
-        () if progress.over_limit() => Fault::BodyTooLarge,
-        () if progress.broken() => Fault::BodyBroken,
-        () => broken(pool, reason(error)),
-    }
-}
-
-fn broken(pool: &Pool, reason: impl Into<String>) -> Fault {
-    Fault::Broken {
-        server: pool.server().to_owned(),
-        reason: reason.into(),
-    }
-}
-
-fn unreachable(pool: &Pool, reason: String) -> Fault {
-    let server = pool.server().to_owned();
-    Fault::Unreachable { server, reason }
-}
-
-/// Whether the connection ended, rather than that something was answered that is no HTTP.
-fn is_lost(error: &hyper::Error) -> bool {
-    let io = std::error::Error::source(error).is_some_and(|it| it.is::<std::io::Error>());
-    let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io;
-    ended && !error.is_parse() && !error.is_user()
-}
-
 fn switches<B>(response: &Response<B>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// The chain of an error, without what a peer sent.
-fn reason(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error)
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// The path and query exactly as they came (RFC 9112 3.2.1).

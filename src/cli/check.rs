@@ -25,6 +25,10 @@ pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
         code: Failure::BAD_CONFIGURATION,
         ..Failure::new(fault.to_string()).hint("vestibule keys generate makes fitting keys")
     })?;
+    upstream::can_be_prepared(config).map_err(|fault| Failure {
+        code: Failure::BAD_CONFIGURATION,
+        ..Failure::new(format!("upstream: {fault}"))
+    })?;
     if ask_around {
         online(config)?;
     }

@@ -59,9 +59,10 @@ pub(super) fn without_connection_fields(
         let web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         web_socket && upgrades && *method == Method::GET
     });
+    let member = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(b"trailers");
     let trailers = headers
         .get(TE)
-        .is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+        .is_some_and(|te| te.as_bytes().split(|byte| *byte == b',').any(member));
     for name in named {
         headers.remove(name);
     }

@@ -193,11 +193,12 @@ async fn speak_http1<S>(
     let (noted, closing) = (arrivals.clone(), phase.clone());
     let answering = (Rc::clone(&front), Rc::clone(&peer));
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| Arriving::new(body, || noted.client()));
+        let request = request.map(|body| Arriving::new(body, noted.client()));
         let ((front, peer), in_flight, closing) =
             (answering.clone(), noted.request(), closing.clone());
         async move {
             let mut response = front.answer(request, &peer).await;
+            in_flight.answered();
             if *closing.borrow() != Phase::Serving {
                 say_close(&mut response);
             }

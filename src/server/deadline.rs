@@ -6,13 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::interim::Interim;
 use crate::upstream::Client;
 
 /// Nothing of a header section has arrived.
@@ -33,6 +34,7 @@ struct State {
     /// Milliseconds from `start` to the first byte of a header section.
     header_since: AtomicU64,
     idle_since: AtomicU64,
+    interim: Interim,
 }
 
 /// A request whose answer is on its way.
@@ -75,6 +77,10 @@ impl Client for State {
         self.idle_since.store(self.elapsed(), Ordering::Relaxed);
         self.bodies.fetch_sub(1, Ordering::Relaxed);
     }
+
+    fn informational(&self, head: &[u8]) {
+        self.interim.push(head);
+    }
 }
 
 impl Arrivals {
@@ -87,6 +93,7 @@ impl Arrivals {
             bodies: AtomicUsize::new(0),
             header_since: AtomicU64::new(NOTHING),
             idle_since: AtomicU64::new(0),
+            interim: Interim::default(),
         }))
     }
 
@@ -97,6 +104,7 @@ impl Arrivals {
 
     /// A whole header section is here: its clock stops until the answer has gone.
     pub(super) fn request(&self) -> InFlight {
+        self.0.interim.asked();
         self.0.answering.store(true, Ordering::Relaxed);
         self.0.header_since.store(NOTHING, Ordering::Relaxed);
         InFlight(Arc::clone(&self.0))
@@ -132,6 +140,13 @@ impl Arrivals {
     }
 }
 
+impl InFlight {
+    /// The answer's head is here: nothing comes before it any more.
+    pub(super) fn answered(&self) {
+        self.0.interim.answered();
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.elapsed(), Ordering::Relaxed);
@@ -163,6 +178,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.arrivals.0.interim.runs_in(cx);
         if !self.first.is_empty() {
             let count = self.first.len().min(into.remaining());
             into.put_slice(&self.first[..count]);
@@ -183,27 +199,42 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
+        let interim = &arrivals.0.interim;
+        ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
+        Pin::new(stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
+        let interim = &arrivals.0.interim;
+        ready!(interim.before_writing(cx, Pin::new(&mut *stream)))?;
+        Pin::new(stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self {
+            stream, arrivals, ..
+        } = self.get_mut();
+        let interim = &arrivals.0.interim;
+        ready!(interim.before_flushing(cx, Pin::new(&mut *stream)))?;
+        Pin::new(stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

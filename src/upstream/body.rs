@@ -17,26 +17,36 @@ use super::pool::Lease;
 use super::trailers;
 use crate::identity::Identity;
 
-/// The connection that a request came by, as its body needs to know it.
+/// The connection that a request came by.
 pub trait Client: Send + Sync {
     /// A body begins to arrive; it may outlast the answer.
     fn body_begins(&self);
     /// It has arrived, or nobody reads it any more.
     fn body_ends(&self);
+    /// An informational response as HTTP/1.1 writes it (RFC 9110 15.2), to go before the answer.
+    fn informational(&self, head: &[u8]);
 }
 
 /// A request's body as it comes from the client.
 pub struct Arriving {
     body: Incoming,
-    client: Option<Arc<dyn Client>>,
+    client: Arc<dyn Client>,
+    /// The client was told that it begins.
+    told: bool,
 }
 
 impl Arriving {
-    /// A body that comes by this connection; `client` is told of it where there is one.
-    pub fn new(body: Incoming, client: impl FnOnce() -> Arc<dyn Client>) -> Self {
-        let client = (!body.is_end_stream()).then(client);
-        client.iter().for_each(|client| client.body_begins());
-        Self { body, client }
+    /// A body that comes by this connection, or none.
+    pub fn new(body: Incoming, client: Arc<dyn Client>) -> Self {
+        let told = !body.is_end_stream();
+        if told {
+            client.body_begins();
+        }
+        Self { body, client, told }
+    }
+
+    pub(super) fn client(&self) -> Arc<dyn Client> {
+        Arc::clone(&self.client)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -50,7 +60,9 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.client.iter().for_each(|client| client.body_ends());
+        if self.told {
+            self.client.body_ends();
+        }
     }
 }
 

@@ -8,25 +8,27 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::connect::{Target, Transport};
+use super::informational::{Ear, Heard};
 use super::servers::{Servers, Why};
 use super::share::Share;
 use super::spare::{Remembering, Spare};
 
-/// How long an idle connection is kept.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
 /// How often connections that were idle for too long are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
+/// An idle connection is closed by the fifth sweep that finds it: 60 to 75 seconds after its last use.
+const MOST_SWEEPS: u32 = 5;
 
 /// A connection that speaks HTTP.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) spare: Arc<Spare>,
+    pub(super) ear: Arc<Ear>,
 }
 
 /// One worker's connections to one server.
@@ -35,7 +37,8 @@ pub(super) struct Pool {
     index: usize,
     target: Target,
     most_idle: usize,
-    idle: RefCell<VecDeque<(Connection, Instant)>>,
+    /// With the number of sweeps that each has lived through.
+    idle: RefCell<VecDeque<(Connection, u32)>>,
     busy: Cell<usize>,
     share: Cell<Share>,
     swept: Cell<bool>,
@@ -86,12 +89,8 @@ impl Pool {
     /// An idle connection that takes a request now.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some((connection, since)) = idle.pop_back() {
+        while let Some((connection, _)) = idle.pop_back() {
             if connection.sender.is_ready() {
-                if since.elapsed() > LONGEST_IDLE {
-                    idle.clear();
-                    return None;
-                }
                 return Some(connection);
             }
         }
@@ -108,14 +107,14 @@ impl Pool {
         if idle.len() >= self.most_idle {
             idle.pop_front();
         }
-        idle.push_back((connection, Instant::now()));
+        idle.push_back((connection, 0));
     }
 
     /// Makes a connection.
     pub(super) async fn connect(self: &Rc<Self>) -> Result<Connection, String> {
         let made = match self.target.connect().await {
-            Ok(Transport::Plain(stream)) => spoken_over(TokioIo::new(stream)).await,
-            Ok(Transport::Tls(stream)) => spoken_over(TokioIo::new(*stream)).await,
+            Ok(Transport::Plain(stream)) => spoken_over(stream).await,
+            Ok(Transport::Tls(stream)) => spoken_over(*stream).await,
             Err(reason) => Err(reason),
         };
         match &made {
@@ -140,9 +139,10 @@ impl Pool {
 
 async fn spoken_over<T>(transport: T) -> Result<Connection, String>
 where
-    T: Read + Write + Send + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let spare = Arc::new(Spare::default());
+    let (spare, ear) = (Arc::new(Spare::default()), Arc::new(Ear::default()));
+    let transport = TokioIo::new(Heard::new(transport, Arc::clone(&ear)));
     let transport = Remembering::new(transport, Arc::clone(&spare));
     let (sender, connection) = http1::handshake(transport)
         .await
@@ -151,7 +151,7 @@ where
         // What goes wrong on the connection is told to the request that is on it.
         let _ = connection.with_upgrades().await;
     });
-    Ok(Connection { sender, spare })
+    Ok(Connection { sender, spare, ear })
 }
 
 /// Closes what was idle for too long, as long as there is anything to look after.
@@ -160,8 +160,9 @@ async fn sweep(pool: Weak<Pool>) {
         tokio::time::sleep(SWEEP).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle.borrow_mut();
-        idle.retain(|(connection, since)| {
-            since.elapsed() <= LONGEST_IDLE && !connection.sender.is_closed()
+        idle.retain_mut(|(connection, sweeps)| {
+            *sweeps += 1;
+            *sweeps < MOST_SWEEPS && !connection.sender.is_closed()
         });
         if idle.is_empty() && pool.busy.get() == 0 {
             return pool.swept.set(false);
@@ -195,6 +196,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // A connection that is still here was not given back: its answer is nobody's.
+        if let Some(connection) = &self.connection {
+            connection.ear.stop();
+        }
         self.pool.busy.set(self.pool.busy.get() - 1);
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn status_of(
         Transport::Plain(stream) => ask(TokioIo::new(stream), host, path).await,
         Transport::Tls(stream) => ask(TokioIo::new(*stream), host, path).await,
     };
-    asked.map_err(|error| super::reason(&error))?
+    asked.map_err(|error| super::fault::reason(&error))?
 }
 
 async fn ask<T>(

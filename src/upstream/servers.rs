@@ -3,19 +3,20 @@
 //! Requests read one word here that is written only when a server's health changes. A failing server
 //! is out, that is, passed over, as long as another one is in: the last one is never out.
 
+mod server;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connect::Target;
-use super::{probe, tls};
-use crate::config::{Config, UpstreamHost, UpstreamServer};
+use crate::config::Config;
 use crate::environment::Random;
 use crate::telemetry::metrics::Metrics;
+
+use server::Server;
+pub use server::{can_be_prepared, look_at_all};
 
 /// Until a server that failed is looked at again; doubled each time up to `LONGEST_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -49,16 +50,6 @@ pub struct Servers {
     metrics: Arc<Metrics>,
 }
 
-pub(super) struct Server {
-    pub(super) origin: String,
-    /// The Host that it is asked with by checks.
-    host: HeaderValue,
-    /// The Host that is its own.
-    pub(super) own_host: HeaderValue,
-    pub(super) target: Target,
-    changed: Notify,
-}
-
 struct Record {
     trouble: Option<Trouble>,
     backoff: Duration,
@@ -82,7 +73,7 @@ impl Servers {
         metrics: Arc<Metrics>,
     ) -> Result<Self, String> {
         let upstream = &config.upstream;
-        let list = list(config)?;
+        let list = server::list(config)?;
         for server in &list {
             metrics.upstream_up(&server.origin, true);
         }
@@ -151,6 +142,11 @@ impl Servers {
 
     /// It fails; said once, however many requests notice.
     pub(super) fn failed(&self, index: usize, why: Why, reason: &str) {
+        let (failing, out) = (self.failing.load(Ordering::Relaxed), self.out());
+        let known = failing & bit(index) != 0;
+        if known && (out & bit(index) != 0 || failing == self.all()) {
+            return;
+        }
         let mut records = self.records();
         let record = &mut records[index];
         if record.trouble.is_some() {
@@ -230,24 +226,9 @@ impl Servers {
                 () = tokio::time::sleep_until(wake) => {}
                 () = server.changed.notified() => continue,
             }
-            let looked = self.look(index).await;
+            let looked = server.look(self.health_path.as_deref()).await;
             next_check = Instant::now() + CHECK_EVERY;
             self.looked(index, looked);
-        }
-    }
-
-    async fn look(&self, index: usize) -> Result<(), (Why, String)> {
-        let server = &self.list[index];
-        let Some(path) = &self.health_path else {
-            let connected = server.target.connect().await;
-            return connected
-                .map(drop)
-                .map_err(|reason| (Why::Unreachable, reason));
-        };
-        match probe::status_of(&server.target, &server.host, path).await {
-            Ok(status) if status.as_u16() < 500 => Ok(()),
-            Ok(status) => Err((Why::Check, format!("{path} answers {}", status.as_u16()))),
-            Err(reason) => Err((Why::Check, format!("{path}: {reason}"))),
         }
     }
 
@@ -291,45 +272,6 @@ impl Servers {
 
 fn bit(index: usize) -> u64 {
     1 << index
-}
-
-fn list(config: &Config) -> Result<Vec<Server>, String> {
-    let upstream = &config.upstream;
-    let tls = tls::client_config(upstream)?.map(Arc::new);
-    let server = |server: &UpstreamServer| {
-        let own_host = host_value(&server.authority())?;
-        Ok(Server {
-            origin: server.origin(),
-            host: match upstream.host {
-                UpstreamHost::Public => host_value(&config.server.public_url.authority)?,
-                UpstreamHost::Server => own_host.clone(),
-            },
-            own_host,
-            target: Target::new(server, tls.as_ref(), upstream.connect_timeout)?,
-            changed: Notify::new(),
-        })
-    };
-    upstream.servers.iter().map(server).collect()
-}
-
-fn host_value(authority: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(authority).map_err(|error| format!("{authority}: {error}"))
-}
-
-/// Asks every server once, for `upstream.health_path` or the front page: its origin, and the status.
-///
-/// # Errors
-/// As [`Servers::new`].
-pub async fn look_at_all(
-    config: &Config,
-) -> Result<Vec<(String, Result<StatusCode, String>)>, String> {
-    let path = config.upstream.health_path.as_deref().unwrap_or("/");
-    let mut seen = Vec::new();
-    for server in list(config)? {
-        let status = probe::status_of(&server.target, &server.host, path).await;
-        seen.push((server.origin, status));
-    }
-    Ok(seen)
 }
 
 #[cfg(test)]

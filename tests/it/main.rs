@@ -27,6 +27,8 @@ mod routes;
 mod session;
 mod sign_in;
 mod store;
+mod streaming;
 mod support;
 mod tls;
+mod trailers;
 mod upstream;

@@ -278,6 +278,20 @@ fn a_request_whose_pooled_connection_dies_is_repeated_if_it_may_be() {
     }
 }
 
+#[test]
+fn a_name_that_does_not_resolve_puts_out_only_its_own_server() {
+    let application = Application::start();
+    let unknown = "http://no-such-host.invalid:8081".to_owned();
+    let proxy = before(&[unknown.clone(), origin(&application)], |setup| {
+        setup.with("[upstream]", "connect_timeout", "\"1s\"")
+    });
+    wait_for("the unknown one to be out", PATIENCE, || {
+        assert_eq!(proxy.get("/open/x", "").status, 200);
+        (!is_up(&proxy, &unknown)).then_some(())
+    });
+    assert_eq!(proxy.get_admin("/healthz").status, 200);
+}
+
 /// A server that takes connections and gives no answer is asked once, then the next one is.
 #[test]
 fn a_server_that_hangs_up_on_everybody_costs_no_error() {

@@ -1,5 +1,10 @@
+use http::HeaderValue;
+use tokio::sync::Notify;
+
 use super::*;
+use crate::config::UpstreamServer;
 use crate::environment::SystemRandom;
+use crate::upstream::connect::Target;
 
 fn servers(count: usize, health_path: Option<&str>) -> Servers {
     let host = HeaderValue::from_static("app");

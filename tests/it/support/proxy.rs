@@ -420,6 +420,15 @@ impl Proxy {
         self.child.as_ref().expect("it runs").id()
     }
 
+    /// The most memory that it ever held, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let child = self.child.as_ref().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
+        kibibytes.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         let child = self.child.as_ref().expect("it runs");

@@ -2,10 +2,15 @@
 //! never half of an answer as a whole one, and never a connection used again after a doubt.
 
 use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use super::{before, origin};
+use crate::support::PATIENCE;
 use crate::support::application::Application;
-use crate::support::wire::try_exchange;
+use crate::support::wire::{Wire, try_exchange};
 
 #[test]
 fn answers_in_doubt_are_502() {
@@ -144,6 +149,64 @@ fn a_body_of_another_length_than_promised_never_passes_for_a_whole_one() {
         connections + 1,
         "a connection with a rest was used again"
     );
+}
+
+/// An answer that comes while the request's body is still on its way says nothing of where the next
+/// message begins.
+#[test]
+fn a_connection_that_answered_early_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            thread::spawn(move || {
+                let mut wire = Wire::over(stream);
+                while let Ok(Some(_)) = wire.head() {
+                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+                    let _ = wire.send(answer);
+                }
+            });
+        }
+    });
+    let proxy = before(&[format!("http://{address}")], |setup| setup);
+    let (target, host) = (proxy.path("/open/x"), proxy.host());
+    let mut wire = Wire::connect(proxy.address).unwrap();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\n");
+    wire.send(head + "the beginning").unwrap();
+    assert_eq!(wire.answer("POST").unwrap().text(), "early");
+    // Whole now, but what the server made of the rest is in doubt.
+    wire.send("x".repeat(87)).unwrap();
+    assert_eq!(proxy.get("/open/y", "").text(), "early");
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn interim_answers_without_end_are_504_and_cost_the_others_nothing() {
+    let application = Application::start();
+    let (told, ended) = mpsc::channel();
+    application.answer("/wfgen/open/flood", move |_, stream| {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1_000);
+        while stream.write_all(interim.as_bytes()).is_ok() {}
+        let _ = told.send(());
+        Ok(false)
+    });
+    let proxy = before(&[origin(&application)], |setup| {
+        setup.with("[upstream]", "response_timeout", "\"1s\"")
+    });
+    std::thread::scope(|scope| {
+        let flooded = scope.spawn(|| proxy.get("/open/flood", "").status);
+        application.wait_for("/wfgen/open/flood");
+        for _ in 0..10 {
+            assert_eq!(proxy.get("/open/good", "").status, 200);
+        }
+        assert_eq!(flooded.join().unwrap(), 504);
+    });
+    ended
+        .recv_timeout(PATIENCE)
+        .expect("the flood's connection is closed");
 }
 
 #[test]

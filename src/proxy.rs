@@ -35,7 +35,7 @@ use reading::{destination_of, is_navigation, well_formed};
 /// One worker's front door.
 pub struct Proxy {
     endpoints: Arc<Endpoints>,
-    identity: Arc<Identity>,
+    identity: Rc<Identity>,
     application: Application,
     hosts: Hosts,
     recent: Recent,
@@ -66,12 +66,12 @@ impl Proxy {
     ) -> Self {
         let (config, clock) = (&endpoints.config, Arc::clone(&endpoints.clock));
         // A worker's own: its header values are counted references, which no other core should write.
-        let identity = Arc::new(Identity::new(config));
+        let identity = Rc::new(Identity::new(config));
         Self {
             application: Application::new(
                 config,
                 &endpoints.servers,
-                Arc::clone(&identity),
+                Rc::clone(&identity),
                 clock,
                 &*endpoints.random,
                 Arc::clone(&metrics),
@@ -100,13 +100,14 @@ impl Proxy {
         let started = Instant::now();
         let stripped = self.identity.strip(request, peer);
         self.metrics.stripped(stripped.dropped());
-        let reader = Reader::of(&stripped, self.ids.next());
+        let reader = Reader::of(&stripped, self.ids.next(), started);
         let answer = self.life_of(stripped, &reader).await;
-        self.note(&answer, &reader, started.elapsed());
+        self.note(&answer, &reader);
         answer.response
     }
 
-    fn note(&self, answer: &Answer, reader: &Reader, took: Duration) {
+    fn note(&self, answer: &Answer, reader: &Reader) {
+        let took = reader.started.elapsed();
         let status = answer.response.status().as_u16();
         self.metrics.request(answer.access, status, took);
         if let Some(log) = &self.access_log {
@@ -230,7 +231,7 @@ impl Proxy {
         reader: &Reader,
     ) -> Answer {
         let outgoing = self.identity.anonymous(stripped, route);
-        let answer = self.application.forward(outgoing).await;
+        let answer = self.application.forward(outgoing, reader.started).await;
         self.forwarded(answer, reader, AccessLabel::Open, route)
     }
 
@@ -259,7 +260,7 @@ impl Proxy {
             cookie,
         };
         let outgoing = self.identity.of(stripped, borne, route);
-        let answer = self.application.forward(outgoing).await;
+        let answer = self.application.forward(outgoing, reader.started).await;
         let answer = self.forwarded(answer, reader, AccessLabel::Login, route);
         self.watch_for_loops(&answer.response, session.session());
         answer

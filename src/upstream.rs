@@ -50,7 +50,7 @@ const MOST_IDLE: usize = 1024;
 
 /// One worker's way to the application.
 pub struct Application {
-    identity: Arc<Identity>,
+    identity: Rc<Identity>,
     rules: Arc<Rules>,
     balance: Balance,
     /// Whether a server is told its own Host instead of the public one.
@@ -58,6 +58,8 @@ pub struct Application {
     response_timeout: Duration,
     patience: Rc<Patience>,
     body_size: Option<u64>,
+    /// That of requests without a body.
+    no_progress: Rc<Progress>,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
 }
@@ -80,7 +82,7 @@ impl Application {
     pub fn new(
         config: &Config,
         servers: &Arc<Servers>,
-        identity: Arc<Identity>,
+        identity: Rc<Identity>,
         clock: Arc<dyn Clock>,
         random: &dyn Random,
         metrics: Arc<WorkerMetrics>,
@@ -97,16 +99,22 @@ impl Application {
             response_timeout: config.upstream.response_timeout,
             patience: Patience::new(config.upstream.response_timeout),
             body_size: config.server.limits.body_size,
+            no_progress: Rc::default(),
             clock,
             metrics,
         }
     }
 
-    /// Forwards a request and gives back the response's header; bodies stream in both directions.
+    /// Forwards a request, which came at `started`, and gives back the response's header; bodies stream
+    /// in both directions.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn forward(&self, outgoing: Outgoing<Arriving>) -> Result<Response<Body>, Fault> {
+    pub async fn forward(
+        &self,
+        outgoing: Outgoing<Arriving>,
+        started: Instant,
+    ) -> Result<Response<Body>, Fault> {
         let session = outgoing.session().cloned();
         let upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
@@ -116,20 +124,25 @@ impl Application {
         {
             return Err(Fault::BodyTooLarge);
         }
-        *request.uri_mut() = origin_form(request.uri());
+        if request.uri().authority().is_some() {
+            *request.uri_mut() = origin_form(request.uri());
+        }
         let expectation = expectation_of(&mut request);
         // HTTP/1.0 knows no informational responses, and over HTTP/2 they cannot be written.
         let informs = request.version() == http::Version::HTTP_11;
         let informed = informs.then(|| request.body().client());
         *request.version_mut() = http::Version::HTTP_11;
         let client = upgrades.then(|| hyper::upgrade::on(&mut request));
-        let progress = Rc::new(Progress::default());
+        let progress = match request.body().is_empty() {
+            true => Rc::clone(&self.no_progress),
+            false => Rc::default(),
+        };
         let mut request = request.map(|body| {
             RequestBody::new(
                 body,
                 self.body_size,
                 Rc::clone(&progress),
-                Arc::clone(&self.identity),
+                Rc::clone(&self.identity),
             )
         });
         if let Some(decision) = &expectation {
@@ -140,7 +153,6 @@ impl Application {
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
-        let started = Instant::now();
         let (mut response, lease) = self
             .send(request, informed.as_ref(), &progress, started)
             .await?;
@@ -307,13 +319,9 @@ fn switches<B>(response: &Response<B>) -> bool {
 
 /// The path and query exactly as they came (RFC 9112 3.2.1).
 fn origin_form(uri: &Uri) -> Uri {
-    match uri.authority() {
-        None => uri.clone(),
-        Some(_) => uri
-            .path_and_query()
-            .cloned()
-            .map_or_else(|| Uri::from_static("/"), Uri::from),
-    }
+    uri.path_and_query()
+        .cloned()
+        .map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
 /// The expectation of a request with a body (RFC 9110 10.1.1); HTTP/1.0 knows none.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tokio::time::Instant;
 
 use crate::identity::Stripped;
 use crate::telemetry::RequestId;
@@ -18,6 +19,8 @@ const READ: [HeaderName; 3] = [
 /// What a page and the access log say of a request.
 pub(super) struct Reader {
     pub(super) id: RequestId,
+    /// When the request was here.
+    pub(super) started: Instant,
     pub(super) client: IpAddr,
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -25,9 +28,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
+    pub(super) fn of<B>(stripped: &Stripped<B>, id: RequestId, started: Instant) -> Self {
         Self {
             id,
+            started,
             client: stripped.client(),
             method: stripped.method().clone(),
             uri: stripped.uri().clone(),

@@ -64,8 +64,7 @@ pub(super) async fn serve<S>(
     let (answering, unwatched) = ((front, Rc::clone(&peer)), Arc::new(Unwatched));
     let service = service_fn(move |mut request: Request<Incoming>| {
         join_cookies(request.headers_mut());
-        let request =
-            request.map(|body| Arriving::new(body, Arc::clone(&unwatched) as Arc<dyn Client>));
+        let request = request.map(|body| Arriving::new(body, unwatched.clone()));
         let ((front, peer), in_flight) = (answering.clone(), Streams::request(&counted));
         async move {
             let response = front.answer(request, &peer).await;
@@ -128,14 +127,15 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// A body here keeps nobody waiting but its own stream: its end need not be known to the connection.
-/// hyper cannot write informational heads over HTTP/2.
 #[derive(Debug)]
 struct Unwatched;
 
 impl Client for Unwatched {
+    /// hyper says none over HTTP/2.
+    fn informational(&self, _head: &[u8]) {}
+
     fn body_begins(&self) {}
     fn body_ends(&self) {}
-    fn informational(&self, _: &[u8]) {}
 }
 
 /// A client may send each cookie as a field of its own (RFC 9113 8.2.3); everybody else reads one.

@@ -111,7 +111,7 @@ pub(super) struct RequestBody {
     left: Option<u64>,
     expectation: Option<Expectation>,
     progress: Rc<Progress>,
-    identity: Arc<Identity>,
+    identity: Rc<Identity>,
 }
 
 impl RequestBody {
@@ -119,7 +119,7 @@ impl RequestBody {
         inner: Arriving,
         limit: Option<u64>,
         progress: Rc<Progress>,
-        identity: Arc<Identity>,
+        identity: Rc<Identity>,
     ) -> Self {
         Self {
             inner: (!inner.is_empty()).then_some(inner),
@@ -136,13 +136,13 @@ impl RequestBody {
     }
 
     /// The body of a request that has none.
-    pub(super) fn none(progress: &Rc<Progress>, identity: &Arc<Identity>) -> Self {
+    pub(super) fn none(progress: &Rc<Progress>, identity: &Rc<Identity>) -> Self {
         Self {
             inner: None,
             left: None,
             expectation: None,
             progress: Rc::clone(progress),
-            identity: Arc::clone(identity),
+            identity: Rc::clone(identity),
         }
     }
 

@@ -46,28 +46,25 @@ impl ResponseHeaders {
     }
 
     pub(super) fn to_browser(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
-        if let Some(options) = headers.get(CONNECTION).cloned() {
-            let named = options
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .map(<[u8]>::trim_ascii);
-            for name in named.filter_map(|name| HeaderName::from_bytes(name).ok()) {
-                if ![CONTENT_LENGTH, SET_COOKIE, HOST].contains(&name) {
-                    headers.remove(name);
-                }
+        // Most answers have none of these: one look at each name tells.
+        let (mut of_the_connection, mut sets_cookies, mut leads_on) = (false, false, false);
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
+                | "upgrade" => of_the_connection = true,
+                "set-cookie" => sets_cookies = true,
+                "location" => leads_on = true,
+                _ => {}
             }
-            headers.remove(CONNECTION);
         }
-        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-            headers.remove(name);
+        if of_the_connection {
+            without_connection_fields(headers);
         }
-        if headers.contains_key(SET_COOKIE) {
+        if sets_cookies {
             self.drop_our_cookies(headers, metrics);
         }
-        if let Some(location) = headers
-            .get(LOCATION)
-            .and_then(|location| self.public_location(location))
-        {
+        let location = headers.get(LOCATION).filter(|_| leads_on);
+        if let Some(location) = location.and_then(|location| self.public_location(location)) {
             headers.insert(LOCATION, location);
         }
     }
@@ -116,6 +113,24 @@ impl ResponseHeaders {
         named
             .then(|| HeaderValue::from_str(&format!("{}{}", self.public_origin, &rest[end..])).ok())
             .flatten()
+    }
+}
+
+fn without_connection_fields(headers: &mut HeaderMap) {
+    if let Some(options) = headers.get(CONNECTION).cloned() {
+        let named = options
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii);
+        for name in named.filter_map(|name| HeaderName::from_bytes(name).ok()) {
+            if ![CONTENT_LENGTH, SET_COOKIE, HOST].contains(&name) {
+                headers.remove(name);
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
     }
 }
 

@@ -415,11 +415,6 @@ impl Proxy {
         });
     }
 
-    /// The process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
     /// The most memory that it ever held, in bytes.
     pub(crate) fn most_memory(&self) -> u64 {
         let child = self.child.as_ref().expect("it runs");
@@ -427,6 +422,11 @@ impl Proxy {
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
         kibibytes.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Asks it to end.

@@ -108,7 +108,7 @@ mod tests {
     async fn only_the_whole_preface_is_http2() {
         let whole = judged(&[b"PRI * HTTP/2.0\r\n", b"\r\nSM\r\n\r\n\0\0\0"]).await;
         assert_eq!(whole, ([PREFACE, b"\0\0\0"].concat(), true));
-        assert_eq!(judged(&[b"P", b"OST / HTTP/1.1\r\n"]).await.1, false);
+        assert!(!judged(&[b"P", b"OST / HTTP/1.1\r\n"]).await.1);
         let cut = judged(&[b"PRI * HT"]).await;
         assert_eq!(cut, (b"PRI * HT".to_vec(), false));
         assert_eq!(judged(&[]).await, (Vec::new(), false));

@@ -160,7 +160,8 @@ impl Proxy {
             Err(rejection) => return self.turned_away(rejection, &stripped, id),
         };
         match destination {
-            Destination::Own(endpoint) => self.own(endpoint, stripped, id).await,
+            // In a box: other requests need no room for what this one waits for.
+            Destination::Own(endpoint) => Box::pin(self.own(endpoint, stripped, id)).await,
             Destination::Application { access, route } => match access {
                 Access::Login => self.login(stripped, route, reader).await,
                 Access::Open => self.open(stripped, route, reader).await,

@@ -257,7 +257,8 @@ impl Application {
             let new = pooled.is_none();
             let (connection, since) = match pooled {
                 Some(connection) => (connection, started),
-                None => match pool.connect().await {
+                // In a box: a request on a pooled connection needs no room for it.
+                None => match Box::pin(pool.connect()).await {
                     Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
                         let fault = Fault::unreachable(pool, reason);

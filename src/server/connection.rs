@@ -1,6 +1,7 @@
 //! One connection: TLS or not, HTTP/2 or HTTP/1, under our own deadlines, and closed in good order at
 //! the end. HTTP/1 over plain TCP, the way of most requests, is compiled on its own and boxes nothing.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -9,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
@@ -49,6 +52,8 @@ pub(super) struct Front {
     pub(super) rules: Rules,
     tls: Option<Acceptor>,
     hsts: Option<HeaderValue>,
+    /// Answers are the last of their connections.
+    closing: Cell<bool>,
 }
 
 impl Rules {
@@ -69,7 +74,15 @@ impl Front {
             rules: Rules::new(&server.limits),
             tls,
             hsts: hsts.and_then(|value| HeaderValue::from_str(&value).ok()),
+            closing: Cell::new(false),
         }
+    }
+
+    /// Notes the end of serving, here where no other core looks.
+    pub(super) async fn follow(self: Rc<Self>, mut phase: watch::Receiver<Phase>) {
+        // Without a sender the end has come too.
+        let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+        self.closing.set(true);
     }
 
     /// Answers a request, on whatever HTTP it came.
@@ -141,9 +154,9 @@ async fn begun(
 ) -> Begun {
     tokio::select! {
         first = preface::first(stream, arrivals) => first.map_or(Begun::Over, Begun::First),
-        late = arrivals.late() => match late {
+        late = arrivals.late(false) => match late {
             Late::Header => Begun::Late,
-            Late::Idle | Late::Stalled => Begun::Over,
+            Late::Idle | Late::Stalled | Late::Resting => Begun::Over,
         },
         _ = phase.wait_for(|phase| *phase == Phase::Ending) => Begun::Over,
     }
@@ -181,9 +194,11 @@ async fn over_tls(
     }
 }
 
+/// HTTP/1 until the connection ends. One that has nothing to do rests: what speaks for it takes 20 KiB,
+/// the wait for its next request a tenth of that.
 async fn speak_http1<S>(
-    first: Bytes,
-    stream: S,
+    mut first: Bytes,
+    mut stream: S,
     arrivals: Arrivals,
     peer: Rc<Peer>,
     front: Rc<Front>,
@@ -191,36 +206,102 @@ async fn speak_http1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (noted, closing) = (arrivals.clone(), phase.clone());
-    let answering = (Rc::clone(&front), Rc::clone(&peer));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| Arriving::new(body, noted.client()));
-        let ((front, peer), in_flight, closing) =
-            (answering.clone(), noted.request(), closing.clone());
-        async move {
-            let mut response = front.answer(request, &peer).await;
-            in_flight.answered();
-            if *closing.borrow() != Phase::Serving {
-                say_close(&mut response);
+    loop {
+        let (noted, answering) = (arrivals.clone(), (Rc::clone(&front), Rc::clone(&peer)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let request = request.map(|body| Arriving::new(body, noted.client()));
+            let ((front, peer), in_flight) = (answering.clone(), noted.request());
+            async move {
+                let mut response = front.answer(request, &peer).await;
+                in_flight.answered();
+                if front.closing.get() {
+                    say_close(&mut response);
+                }
+                Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
             }
-            Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
+        });
+        let timed = Timed::new(first, stream, arrivals.clone());
+        let (address, late) = (peer.address(), || front.timed_out(&peer));
+        // In a box, since it is not there while the connection rests.
+        let phases = phase.clone();
+        let spoken = http1(
+            timed,
+            &arrivals,
+            service,
+            front.rules,
+            address,
+            phases,
+            late,
+            true,
+        );
+        match Box::pin(spoken).await {
+            Some(resting) => stream = resting,
+            None => return,
         }
-    });
-    let timed = Timed::new(first, stream, arrivals.clone());
-    let (address, late) = (peer.address(), || front.timed_out(&peer));
-    http1(timed, arrivals, service, front.rules, address, phase, late).await;
+        first = match awoken(&mut stream, &arrivals, phase.clone()).await {
+            Some(first) => first,
+            None => {
+                let _ = tokio::time::timeout(SILENCE, stream.shutdown()).await;
+                return;
+            }
+        };
+    }
 }
 
-/// HTTP/1 with any service; `late` is the answer to a header section that did not come in time.
+/// Waits for the next request of a resting connection; `None` when there is none in time.
+async fn awoken(
+    stream: &mut (impl AsyncRead + Unpin),
+    arrivals: &Arrivals,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<Bytes> {
+    tokio::select! {
+        first = preface::awoken(stream, arrivals) => first.ok().filter(|first| !first.is_empty()),
+        _ = arrivals.late(false) => None,
+        _ = phase.wait_for(|phase| *phase == Phase::Ending) => None,
+    }
+}
+
+/// What happens to a connection beside its requests.
+enum Beside {
+    Late(Late),
+    Ending,
+}
+
+async fn beside(
+    arrivals: Arrivals,
+    may_rest: bool,
+    phase: Option<watch::Receiver<Phase>>,
+) -> Beside {
+    let ending = async {
+        match phase {
+            // Without a sender the end has come too.
+            Some(mut phase) => drop(phase.wait_for(|phase| *phase == Phase::Ending).await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        late = arrivals.late(may_rest) => Beside::Late(late),
+        () = ending => Beside::Ending,
+    }
+}
+
+/// HTTP/1 with any service, until it ends or rests; `late_answer` is the answer to a header section that
+/// did not come in time.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call for each kind of service"
+)]
 pub(super) async fn http1<S, V, B>(
     stream: Timed<S>,
-    arrivals: Arrivals,
+    arrivals: &Arrivals,
     service: V,
     rules: Rules,
     peer: IpAddr,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
     late_answer: impl FnOnce() -> Vec<u8>,
-) where
+    may_rest: bool,
+) -> Option<S>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: HttpService<Incoming, ResBody = B>,
     V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -233,34 +314,42 @@ pub(super) async fn http1<S, V, B>(
         .header_read_timeout(None);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = connection.with_upgrades();
+    // Looked at only when something happens beside the requests, not whenever one of them moves.
+    let mut watched = FuturesUnordered::new();
+    watched.push(beside(arrivals.clone(), may_rest, Some(phase)));
     let mut ending = false;
     let late = loop {
         tokio::select! {
+            biased;
             ended = &mut connection => {
                 if let Err(error) = ended && error.is_parse() {
                     tracing::debug!(client = %peer, %error, "malformed request");
                 }
                 break None;
             }
-            late = arrivals.late() => break Some(late),
-            _ = phase.wait_for(|phase| *phase == Phase::Ending), if !ending => {
-                ending = true;
-                Pin::new(&mut connection).graceful_shutdown();
+            Some(happened) = watched.next() => match happened {
+                Beside::Late(late) => break Some(late),
+                Beside::Ending => {
+                    ending = true;
+                    watched.push(beside(arrivals.clone(), false, None));
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
             }
         }
     };
-    let Some(parts) = connection.into_parts().filter(|_| !ending) else {
-        return;
-    };
-    let mut stream = parts.io.into_inner();
+    let parts = connection.into_parts().filter(|_| !ending)?;
+    let (first, mut stream) = parts.io.into_inner().into_parts();
     match late {
+        Some(Late::Resting) if first.is_empty() && parts.read_buf.is_empty() => {
+            return Some(stream);
+        }
         // An idle connection is closed without a word of HTTP; whoever sends half a header is told.
-        Some(Late::Idle) => {
+        Some(Late::Idle | Late::Resting) => {
             let _ = tokio::time::timeout(SILENCE, stream.shutdown()).await;
-            return;
+            return None;
         }
         // Nothing more can be said to whoever takes nothing.
-        Some(Late::Stalled) => return,
+        Some(Late::Stalled) => return None,
         Some(Late::Header) => {
             // Whoever went away need not be told.
             let _ = stream.write_all(&late_answer()).await;
@@ -268,6 +357,7 @@ pub(super) async fn http1<S, V, B>(
         None => {}
     }
     close_in_order(stream).await;
+    None
 }
 
 /// Reads on for a while after the last answer: closing a socket with bytes unread resets it, and a

@@ -20,6 +20,9 @@ use crate::upstream::Client;
 
 /// What a clock says that does not run.
 const NOTHING: u64 = u64::MAX;
+/// How often a connection's clocks are looked at.
+const SHORTEST_STEP: Duration = Duration::from_millis(10);
+const LONGEST_STEP: Duration = Duration::from_millis(2500);
 
 /// What has arrived on a connection, and until when more must.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub(super) enum Late {
     Header,
     /// Another request: the connection is closed.
     Idle,
+    /// Nothing yet, but for a while nothing has come or gone: the connection can rest.
+    Resting,
     /// The client's reading: the connection is closed.
     Stalled,
 }
@@ -83,6 +88,15 @@ impl State {
         } else if self.header_since.load(Ordering::Relaxed) == NOTHING {
             self.header_since.store(self.elapsed(), Ordering::Relaxed);
         }
+    }
+}
+
+impl State {
+    /// No body is on its way in, and nothing of an answer on its way out.
+    fn is_quiet(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) == 0
+            && self.stalled_since.load(Ordering::Relaxed) == NOTHING
+            && !self.interim.is_within()
     }
 }
 
@@ -135,11 +149,11 @@ impl Arrivals {
         Arc::clone(&self.0) as Arc<dyn Client>
     }
 
-    /// Resolves when something did not come in time.
-    pub(super) async fn late(&self) -> Late {
+    /// Resolves when something did not come in time, or when the connection `may_rest` and can.
+    pub(super) async fn late(&self, may_rest: bool) -> Late {
         let state = &self.0;
         // One timer a connection, looked at now and then, instead of one set for every request.
-        let step = (state.header_timeout / 4).max(Duration::from_millis(10));
+        let step = (state.header_timeout / 4).clamp(SHORTEST_STEP, LONGEST_STEP);
         loop {
             tokio::time::sleep(step).await;
             let now = state.elapsed();
@@ -152,9 +166,11 @@ impl Arrivals {
             if state.answering.load(Ordering::Relaxed) {
                 continue;
             }
+            let idle_since = state.idle_since.load(Ordering::Relaxed);
             match state.header_since.load(Ordering::Relaxed) {
-                NOTHING if over(state.idle_since.load(Ordering::Relaxed), state.idle_timeout) => {
-                    return Late::Idle;
+                NOTHING if over(idle_since, state.idle_timeout) => return Late::Idle,
+                NOTHING if may_rest && over(idle_since, step) && state.is_quiet() => {
+                    return Late::Resting;
                 }
                 NOTHING => {}
                 since if over(since, state.header_timeout) => return Late::Header,
@@ -193,6 +209,11 @@ impl<S> Timed<S> {
             stream,
             arrivals,
         }
+    }
+
+    /// The stream, and what was read of it but not given yet.
+    pub(super) fn into_parts(self) -> (Bytes, S) {
+        (self.first, self.stream)
     }
 }
 

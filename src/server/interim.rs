@@ -77,6 +77,11 @@ impl Interim {
         Poll::Ready(Ok(()))
     }
 
+    /// hyper has written something, and may not have written all of it.
+    pub(super) fn is_within(&self) -> bool {
+        self.within.load(Ordering::Relaxed)
+    }
+
     /// hyper has said all it had: what waits goes now.
     pub(super) fn before_flushing(
         &self,

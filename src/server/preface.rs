@@ -47,6 +47,18 @@ pub(super) async fn first(
     }
 }
 
+/// Waits for more of a connection that rests, as [`first`] waits for its beginning.
+pub(super) async fn awoken(
+    stream: &mut (impl AsyncRead + Unpin),
+    arrivals: &Arrivals,
+) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    if first_read(stream, &mut bytes).await? > 0 {
+        arrivals.arrived();
+    }
+    Ok(bytes.freeze())
+}
+
 async fn first_read(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,

@@ -107,7 +107,7 @@ async fn serve(
     });
     let timed = Timed::new(Bytes::new(), stream, arrivals.clone());
     let late = || written(&redirect.timed_out(peer));
-    http1(timed, arrivals, service, rules, peer, phase, late).await;
+    http1(timed, &arrivals, service, rules, peer, phase, late, false).await;
 }
 
 impl Redirect {

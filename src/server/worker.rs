@@ -63,11 +63,13 @@ pub(super) fn start(
                 let access_log = access_log.map(AccessLog::new);
                 let counted = Arc::clone(&metrics);
                 let proxy = Proxy::new(endpoints, control, counted, access_log.clone());
-                let front = Front::new(Rc::new(proxy), &server, tls);
-                let acceptor = Acceptor::new(Rc::new(front), &server, metrics, phase, room);
+                let front = Rc::new(Front::new(Rc::new(proxy), &server, tls));
+                let following = Rc::clone(&front).follow(phase.clone());
+                let acceptor = Acceptor::new(front, &server, metrics, phase, room);
                 let acceptor = Rc::new(acceptor);
                 let (open, phase) = (acceptor.open.clone(), acceptor.phase.clone());
                 let local = LocalSet::new();
+                local.spawn_local(following);
                 if let Some(log) = &access_log {
                     local.spawn_local(Rc::clone(log).keep_handing_on());
                 }

@@ -47,18 +47,26 @@ impl ResponseHeaders {
 
     pub(super) fn to_browser(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
         // Most answers have none of these: one look at each name tells.
-        let (mut of_the_connection, mut sets_cookies, mut leads_on) = (false, false, false);
+        let (mut connection, mut hop, mut sets_cookies, mut leads_on) =
+            (false, false, false, false);
         for name in headers.keys() {
             match name.as_str() {
-                "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding"
-                | "upgrade" => of_the_connection = true,
+                "connection" => connection = true,
+                "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade" => {
+                    hop = true;
+                }
                 "set-cookie" => sets_cookies = true,
                 "location" => leads_on = true,
                 _ => {}
             }
         }
-        if of_the_connection {
-            without_connection_fields(headers);
+        if connection {
+            without_named_fields(headers);
+        }
+        if hop {
+            for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+                headers.remove(name);
+            }
         }
         if sets_cookies {
             self.drop_our_cookies(headers, metrics);
@@ -116,21 +124,25 @@ impl ResponseHeaders {
     }
 }
 
-fn without_connection_fields(headers: &mut HeaderMap) {
-    if let Some(options) = headers.get(CONNECTION).cloned() {
-        let named = options
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii);
-        for name in named.filter_map(|name| HeaderName::from_bytes(name).ok()) {
-            if ![CONTENT_LENGTH, SET_COOKIE, HOST].contains(&name) {
-                headers.remove(name);
-            }
+fn without_named_fields(headers: &mut HeaderMap) {
+    let mut fields = headers.get_all(CONNECTION).iter();
+    // What nearly every server says names no field.
+    let keep_alive = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+    let named: Vec<_> = match (fields.next(), fields.next()) {
+        (Some(only), None) if keep_alive(only) => Vec::new(),
+        _ => {
+            let fields = headers.get_all(CONNECTION).iter();
+            let options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+            options
+                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+                .collect()
         }
-        headers.remove(CONNECTION);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
+    };
+    headers.remove(CONNECTION);
+    for name in named {
+        if ![CONTENT_LENGTH, SET_COOKIE, HOST].contains(&name) {
+            headers.remove(name);
+        }
     }
 }
 

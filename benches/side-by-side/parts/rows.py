@@ -65,7 +65,7 @@ def nginx(bench, row):
     command = [*options.get("under", []), "nginx", "-p", place, "-c", conf]
     process = world.start(command, options.get("cores", world.proxy_cores), row.name)
     world.wait_for_port(port, process, row.name, options.get("patience", 30))
-    return Running(process, f"{'https' if tls else 'http'}://127.0.0.1:{port}")
+    return Running(process, f"{'https' if tls else 'http'}://127.0.0.1:{port}", cookie=options.get("cookie", ""))
 
 
 def haproxy(bench, row):
@@ -160,11 +160,14 @@ def sign_in(running, row):
 
 # What served bodies of 1 MiB best of a dozen settings tried: the whole body in one buffer, passed on as it comes.
 BEST_BUFFERS = "proxy_buffering off; proxy_buffer_size 2m; proxy_buffers 4 2m; proxy_busy_buffers_size 4m;"
+# As many bytes as Vestibule's cookies after the sign-in here: what nginx pays for a request of that length.
+AS_LONG = "wfgen_token=" + "x" * 800
 APACHE = [str(MODULES / "mod_auth_openidc.so"), "apache2"]
 
 ROWS = [
     Row("direct", direct, what={"http", "bodies"}),
     Row("nginx", nginx, ["nginx"], what={"http", "bodies", "memory", "calls", "instructions"}),
+    Row("nginx-same-request", nginx, ["nginx"], what={"http"}, options={"cookie": AS_LONG}),
     Row("nginx-large-buffers", nginx, ["nginx"], what={"bodies"}, options={"buffers": BEST_BUFFERS}),
     Row("haproxy", haproxy, ["haproxy"], what={"http", "bodies"}),
     Row("envoy", envoy, ["envoy"], what={"http", "bodies", "memory"}),
@@ -172,7 +175,7 @@ ROWS = [
     Row("envoy-oauth2", envoy, ["envoy"], True, what={"http", "bodies"}),
     Row("apache-oidc", apache, APACHE, True, what={"http", "bodies"}),
     Row("oauth2-proxy", oauth2_proxy, ["oauth2-proxy"], True, what={"http", "bodies"}),
-    Row("vestibule-open", vestibule, prefix="/open", what={"http", "bodies", "calls", "instructions"}),
+    Row("vestibule-open", vestibule, [], True, prefix="/open", what={"http", "bodies", "calls", "instructions"}),
     Row("vestibule", vestibule, [], True, what={"http", "bodies", "memory", "calls", "instructions"}),
     Row("vestibule-no-log", vestibule, [], True, what={"http", "calls", "instructions"},
         options={"access": False}),

@@ -64,16 +64,21 @@ pub struct Borne<'s> {
     pub cookie: usize,
 }
 
-/// A request whose inbound identity is gone: the only form in which it is looked at further.
+/// A request whose inbound identity is gone: the only form in which it is looked at further. In a box,
+/// since it is handed on many times.
 #[derive(Debug)]
-pub struct Stripped<B> {
+pub struct Stripped<B>(Box<Held<B>>);
+
+#[derive(Debug)]
+struct Held<B> {
     parts: Parts,
     body: B,
     set_aside: Vec<(HeaderName, HeaderValue)>,
     upgrade: Option<HeaderValue>,
     forwarded_host: Option<HeaderValue>,
     client: IpAddr,
-    /// X-Forwarded-For as the application gets it; `None` for a client behind a trusted proxy.
+    /// Forwarded and X-Forwarded-For as the application gets them; `None` for a client behind a trusted
+    /// proxy.
     named: Option<(HeaderValue, HeaderValue)>,
     dropped: u64,
     odd_framing: bool,
@@ -82,15 +87,15 @@ pub struct Stripped<B> {
 /// A request to the application, with the identity of its user, or with none.
 #[derive(Debug)]
 pub struct Outgoing<B> {
-    request: Request<B>,
-    upgrades: bool,
+    held: Box<Held<B>>,
     session: Option<Arc<Session>>,
 }
 
 impl<B> Outgoing<B> {
     /// The request itself.
     pub fn into_request(self) -> Request<B> {
-        self.request
+        let held = *self.held;
+        Request::from_parts(held.parts, held.body)
     }
 
     /// The session that an upgrade is made for: what it opens must not outlive it.
@@ -100,60 +105,60 @@ impl<B> Outgoing<B> {
 
     /// Whether the client asks for another protocol on this connection (RFC 9110 7.8).
     pub fn upgrades(&self) -> bool {
-        self.upgrades
+        self.held.upgrade.is_some()
     }
 }
 
 impl<B> Stripped<B> {
     /// The request's method.
     pub fn method(&self) -> &Method {
-        &self.parts.method
+        &self.0.parts.method
     }
 
     /// The request's target.
     pub fn uri(&self) -> &Uri {
-        &self.parts.uri
+        &self.0.parts.uri
     }
 
     /// What is left of its headers.
     pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
+        &self.0.parts.headers
     }
 
     /// HTTP's version on this connection.
     pub fn version(&self) -> Version {
-        self.parts.version
+        self.0.parts.version
     }
 
     /// The body.
     pub fn body(&self) -> &B {
-        &self.body
+        &self.0.body
     }
 
     /// The address of the client: the peer's, or what a trusted peer says it is.
     pub fn client(&self) -> IpAddr {
-        self.client
+        self.0.client
     }
 
     /// How many header fields were dropped as identity.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.0.dropped
     }
 
     /// Whether it came with another transfer coding than one `chunked` (RFC 9112 6.1).
     pub fn odd_framing(&self) -> bool {
-        self.odd_framing
+        self.0.odd_framing
     }
 
     /// The host that the client asked for: what a trusted peer says of it, else the target's
     /// authority (RFC 9112 3.2.2), else Host. `None` when there is none, or more than one.
     pub fn host(&self) -> Option<&str> {
-        if let Some(host) = &self.forwarded_host {
+        if let Some(host) = &self.0.forwarded_host {
             return host.to_str().ok();
         }
-        let mut hosts = self.parts.headers.get_all(HOST).iter();
+        let mut hosts = self.0.parts.headers.get_all(HOST).iter();
         let host = hosts.next().map(|host| host.to_str().ok());
-        match (self.parts.uri.authority(), host, hosts.next()) {
+        match (self.0.parts.uri.authority(), host, hosts.next()) {
             (_, _, Some(_)) => None,
             (Some(target), _, None) => Some(target.as_str()),
             (None, host, None) => host.flatten(),
@@ -233,7 +238,7 @@ impl Identity {
             false => (peer.address, None),
         };
         let (set_aside, dropped) = self.without_identity(headers);
-        Stripped {
+        Stripped(Box::new(Held {
             parts,
             body,
             set_aside,
@@ -243,7 +248,7 @@ impl Identity {
             client,
             dropped,
             odd_framing,
-        }
+        }))
     }
 
     /// Removes what is on the strip list: what a route may keep is given back, the rest is counted.
@@ -288,32 +293,32 @@ impl Identity {
         route: Option<&config::Route>,
     ) -> Outgoing<B> {
         if !self.forward_authorization {
-            stripped.parts.headers.remove(AUTHORIZATION);
+            stripped.0.parts.headers.remove(AUTHORIZATION);
         }
         self.outgoing(stripped, route, Some(borne))
     }
 
     fn outgoing<B>(
         &self,
-        mut stripped: Stripped<B>,
+        stripped: Stripped<B>,
         route: Option<&config::Route>,
         borne: Option<Borne<'_>>,
     ) -> Outgoing<B> {
         // RFC 9110 7.6.3: the protocol that the request came by.
-        let via = match stripped.parts.version {
+        let Stripped(mut held) = stripped;
+        let via = match held.parts.version {
             Version::HTTP_10 => "1.0 vestibule",
             Version::HTTP_2 => "2 vestibule",
             _ => "1.1 vestibule",
         };
-        let headers = &mut stripped.parts.headers;
+        let headers = &mut held.parts.headers;
         let kept = borne.filter(|_| self.forward_session_cookie);
         self.set_cookies(headers, kept.map(|borne| borne.cookie));
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.append(VIA, HeaderValue::from_static(via));
-        let named = stripped.named;
-        if let Some((forwarded, client)) = named.or_else(|| self.forwarded.naming(stripped.client))
-        {
+        let named = held.named.take();
+        if let Some((forwarded, client)) = named.or_else(|| self.forwarded.naming(held.client)) {
             headers.insert(FORWARDED, forwarded);
             headers.insert(X_FORWARDED_FOR, client);
         }
@@ -321,7 +326,7 @@ impl Identity {
             Some(host) => headers.insert(HOST, host.clone()),
             None => headers.remove(HOST),
         };
-        for (name, value) in stripped.set_aside {
+        for (name, value) in std::mem::take(&mut held.set_aside) {
             let kept = route.is_some_and(|route| {
                 route
                     .keep_headers
@@ -332,18 +337,16 @@ impl Identity {
                 headers.append(name, value);
             }
         }
-        if let Some(protocol) = &stripped.upgrade {
+        if let Some(protocol) = &held.upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
         }
         for (name, value) in borne.into_iter().flat_map(|borne| borne.session.stamp()) {
             headers.insert(name, value.clone());
         }
-        let upgrades = stripped.upgrade.is_some();
-        let session = borne.filter(|_| upgrades);
+        let session = borne.filter(|_| held.upgrade.is_some());
         Outgoing {
-            request: Request::from_parts(stripped.parts, stripped.body),
-            upgrades,
+            held,
             session: session.map(|borne| Arc::clone(borne.session.session())),
         }
     }

@@ -20,6 +20,7 @@ mod tls;
 mod trailers;
 mod upgrade;
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,16 +66,17 @@ pub struct Application {
     metrics: Arc<WorkerMetrics>,
 }
 
-/// A server did not answer; the request where it may be sent to another one.
+/// A server did not answer.
 struct Failed {
     fault: Fault,
-    request: Option<Request<RequestBody>>,
+    /// The request is back, to be sent to another one.
+    again: bool,
 }
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
-        let request = None;
-        Self { fault, request }
+        let again = false;
+        Self { fault, again }
     }
 }
 
@@ -163,8 +165,16 @@ impl Application {
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
+        let repeatable = repeatable(&request);
+        let mut request = Some(request);
         let (mut response, lease) = self
-            .send(request, informed.as_ref(), &progress, started)
+            .send(
+                &mut request,
+                informed.as_ref(),
+                repeatable,
+                &progress,
+                started,
+            )
             .await?;
         self.metrics.upstream(started.elapsed());
         // RFC 9110 2.5: ours, not the application's.
@@ -206,12 +216,12 @@ impl Application {
     /// or one that may be repeated (RFC 9110 9.2.2) and whose answer did not begin.
     async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
         informed: Option<&Arc<dyn Client>>,
+        repeatable: bool,
         progress: &Rc<Progress>,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
-        let repeatable = repeatable(&request);
         let mut tried = Tried::default();
         let mut last = Fault::Unreachable {
             server: String::new(),
@@ -228,9 +238,9 @@ impl Application {
             if matches!(failed.fault, Fault::Broken { .. } | Fault::Slow { .. }) {
                 pool.count(true, started);
             }
-            match failed.request {
-                Some(again) => (request, last) = (again, failed.fault),
-                None => return Err(failed.fault),
+            match failed.again {
+                true => last = failed.fault,
+                false => return Err(failed.fault),
             }
         }
         Err(last)
@@ -241,13 +251,13 @@ impl Application {
     async fn attempt(
         &self,
         pool: &Rc<Pool>,
-        mut request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
         informed: Option<&Arc<dyn Client>>,
         repeatable: bool,
         progress: &Rc<Progress>,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
-        if self.names_server {
+        for request in request.iter_mut().filter(|_| self.names_server) {
             request.headers_mut().insert(HOST, pool.host());
         }
         let mut lease = pool.lease();
@@ -262,32 +272,32 @@ impl Application {
                     Ok(connection) => (connection, Instant::now()),
                     Err(reason) => {
                         let fault = Fault::unreachable(pool, reason);
-                        let request = Some(request);
-                        return Err(Failed { fault, request });
+                        return Err(Failed { fault, again: true });
                     }
                 },
             };
             let connection = lease.hold(connection);
             connection.spare.want(repeatable);
             connection.ear.listen(informed, &self.rules);
-            let answer = connection.sender.try_send_request(request);
+            let Some(sending) = request.take() else {
+                return Err(Fault::broken(pool, "the request was sent already").into());
+            };
+            let answer = std::pin::pin!(connection.sender.try_send_request(sending));
             let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
             let unsent = refused.take_message();
             sent = unsent.is_none();
-            let again = unsent.or_else(|| {
+            *request = unsent.or_else(|| {
                 let lost = repeatable && is_lost(refused.error());
                 let body = || RequestBody::none(progress, &self.identity);
                 lost.then(|| connection.spare.request(body())).flatten()
             });
-            match again {
-                Some(again) if !new => request = again,
-                request => {
-                    let fault = Fault::of(pool, refused.error(), progress);
-                    return Err(Failed { fault, request });
-                }
+            if new || request.is_none() {
+                let fault = Fault::of(pool, refused.error(), progress);
+                let again = request.is_some();
+                return Err(Failed { fault, again });
             }
         }
     }
@@ -295,12 +305,11 @@ impl Application {
     /// Waits for an answer as long as the request's body moves, and `response_timeout` after.
     async fn answered<T>(
         &self,
-        answer: impl Future<Output = T>,
+        mut answer: Pin<&mut impl Future<Output = T>>,
         pool: &Pool,
         progress: &Progress,
         mut since: Instant,
     ) -> Result<T, Fault> {
-        let mut answer = std::pin::pin!(answer);
         loop {
             let until = since + self.response_timeout;
             match self.patience.until(until, answer.as_mut()).await {

@@ -18,6 +18,7 @@ from parts.rows import ROWS, tool, vestibule
 from parts.world import Failure, cpu, pss, tree
 
 IDLE = 10_000
+QUIET = 10  # seconds after the last request: what is idle then is idle
 SESSIONS = 100_000
 
 
@@ -59,6 +60,7 @@ def idle_connections(bench, row, note):
             held.append(some)
             for start in range(0, 500, 50):
                 some.exchange([cookie] * 50, start)
+        time.sleep(QUIET)
         note(f"{IDLE:,} idle connections")
     finally:
         for some in held:

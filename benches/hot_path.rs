@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use serde_json::json;
-use vestibule::config::{self, Config};
+use vestibule::config::{self, Config, StorePlace};
 use vestibule::identity::{Borne, Identity, StripList};
 use vestibule::oidc::ClaimSet;
 use vestibule::route::Routes;
@@ -85,7 +85,7 @@ fn room() -> (Config, String, Sessions) {
     let token = keys.sign(&claims).expect("a token");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let sessions = runtime.block_on(async {
-        let store = Store::open(&folder.path().join("vestibule.db"))
+        let store = Store::open(&StorePlace::Sqlite(folder.path().join("vestibule.db")))
             .await
             .expect("a store");
         // A genuine token is believed while the store is down: no user and no row have to be made.

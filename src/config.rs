@@ -98,10 +98,33 @@ impl fmt::Debug for Secret {
 /// `[store]`.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The SQLite file, resolved against the configuration's folder.
-    pub sqlite: PathBuf,
+    /// `url` and `password`.
+    pub place: StorePlace,
     /// How long audit rows are kept.
     pub audit_retention: Duration,
+}
+
+/// Where users, sessions and the audit trail are kept. Its `Display` never shows a password.
+#[derive(Debug, Clone)]
+pub enum StorePlace {
+    /// A SQLite file, resolved against the configuration's folder: one node.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database: many nodes.
+    Postgres {
+        /// `postgres://user@host:port/database?sslmode=…`, without a password.
+        url: url::Url,
+        /// The user's password there.
+        password: Option<Secret>,
+    },
+}
+
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorePlace::Sqlite(file) => write!(f, "{}", file.display()),
+            StorePlace::Postgres { url, .. } => f.write_str(url.as_str()),
+        }
+    }
 }
 
 /// `[admin]`.

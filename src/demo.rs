@@ -230,7 +230,7 @@ impl Demo {
         let installation = Installation::behind(&config)
             .ok_or_else(|| Error::unexpected("the start", "a session key", "none"))?;
         let client = client_of(&config, &written.client_secret)?;
-        let look_up = look_up_in(Store::open(&config.store.sqlite).await?);
+        let look_up = look_up_in(Store::open(&config.store.place).await?);
 
         let provider = Provider::serve(provider_at, client, clock.clone(), random);
         let application =

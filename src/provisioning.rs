@@ -11,7 +11,7 @@ use crate::config::{self, UserField};
 use crate::environment::{SystemRandom, UnixSeconds, random_text};
 use crate::mapping::Explanation;
 use crate::oidc::{ClaimSet, Claims};
-use crate::store::{self, Facts, Store, User};
+use crate::store::{self, Facts, Question, Store, User, Wanted};
 use crate::telemetry::RequestId;
 
 use decision::Rules;
@@ -29,6 +29,19 @@ struct Person<'a> {
     provider: &'a str,
     issuer: &'a str,
     subject: &'a str,
+}
+
+impl<'a> Person<'a> {
+    fn question(
+        &self,
+        wanted: &'a (dyn Fn(Option<&User>) -> Wanted + Send + Sync),
+    ) -> Question<'a> {
+        Question {
+            issuer: self.issuer,
+            subject: self.subject,
+            wanted,
+        }
+    }
 }
 
 /// A provisioned, active user that may come in. Only [`Provisioning::provision`] makes one, and
@@ -168,7 +181,8 @@ impl Provisioning {
         now: UnixSeconds,
     ) -> Result<Account, Error> {
         let explanation = self.rules.mapping.explain(session_claims);
-        let question = self.rules.question(&person, &explanation);
+        let wanted = |_: Option<&User>| self.rules.wanted(&explanation);
+        let question = person.question(&wanted);
         let new_id = random_text::<16>(&SystemRandom);
         let decide = |facts: &Facts| {
             let decided = self
@@ -214,7 +228,8 @@ impl Provisioning {
             subject,
         };
         let explanation = self.rules.mapping.explain(session_claims);
-        let question = self.rules.question(&person, &explanation);
+        let wanted = |_: Option<&User>| self.rules.wanted(&explanation);
+        let question = person.question(&wanted);
         let facts = self.store.facts(&question).await?;
         Ok(self.rules.decision(&person, explanation, &facts))
     }

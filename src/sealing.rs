@@ -17,6 +17,8 @@ pub enum Purpose {
     SignInState,
     /// A provider's token kept in the store.
     ProviderToken,
+    /// The session claims of a sign-in, kept in the store.
+    SessionClaims,
     /// The form of a page of ours.
     Form,
 }
@@ -26,6 +28,7 @@ impl Purpose {
         match self {
             Purpose::SignInState => b"vestibule sign-in state v1",
             Purpose::ProviderToken => b"vestibule provider token v1",
+            Purpose::SessionClaims => b"vestibule session claims v1",
             Purpose::Form => b"vestibule form v1",
         }
     }

@@ -139,7 +139,7 @@ pub async fn serve(
         tracing::warn!("{shortage}");
     }
     let tls = set_up_tls(&config)?;
-    let installation = Installation::join(&config.store.sqlite);
+    let installation = Installation::join(&config.store.place);
     let admin = listener::admin(&config, &mut passed, &installation)?;
     let (admin, admin_address) = admin.unzip();
     let (sockets, public) = listener::public(&config, &mut passed, &installation)?;
@@ -205,7 +205,7 @@ enum Phase {
 }
 
 async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
-    let store = Store::open(&config.store.sqlite).await?;
+    let store = Store::open(&config.store.place).await?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
         .map_err(StartFault::Upstream)?;

@@ -1,38 +1,52 @@
-//! Users, sessions, revocations and the audit trail, kept in one SQLite file (WAL).
+//! Users, sessions, revocations, pushes and the audit trail: in one SQLite file for one node, in one
+//! PostgreSQL database for many, under one contract (`tests/it/store.rs` holds both to it).
 //!
-//! Every writing transaction is `BEGIN IMMEDIATE`: a deferred one loses to a concurrent writer in
-//! spite of the busy timeout. The pool belongs to the control runtime; workers hand work there.
 //! What a sign-in writes is decided by a pure function between reading and writing
-//! ([`Store::transact`]), so another database can run it again where its transaction lost a race.
+//! ([`Store::transact`]), so that it can be decided again where a transaction lost a race. The pools belong to
+//! the control runtime; workers hand work there. Every call is bounded in time.
 
+mod administration;
 mod audit;
 mod change;
+mod database;
 mod fault;
+mod housekeeping;
+mod push;
 mod sessions;
 mod skeleton;
-mod sqlite;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::config::{UserField, UserStatus};
+use crate::config::{StorePlace, UserField, UserStatus};
 use crate::environment::UnixSeconds;
 
+use database::{Dialect, Pools};
+
+pub use administration::{Administered, Rebound};
 pub use audit::{AuditEntry, AuditRow, FieldChange};
 pub use change::Change;
+pub use database::Access;
 pub use fault::Error;
+pub use push::{Push, PushState, Settlement};
+pub use sessions::{NewSession, OpenSessionError, RecordedClaims, SessionRecord};
 pub use skeleton::{Skeleton, forbidden_character};
-pub use users::{Cursor, Facts, Question};
+pub use users::{Cursor, Facts, Question, Wanted};
+
+/// How long any call may take: longer than a busy database needs, shorter than the patience of a person and
+/// of the server in front. A host that vanished does not say so.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The store's one handle; clones share the pool.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    file: Box<Path>,
-    pools: sqlite::Pools,
+    place: StorePlace,
+    dialect: Dialect,
+    pools: Pools,
     /// User id and time of sign-ins that are not written yet.
     logins: Mutex<HashMap<String, UnixSeconds>>,
 }
@@ -44,11 +58,15 @@ pub struct User {
     pub id: String,
     /// The directory that owns the user.
     pub directory: String,
-    /// Whether the user may come in.
+    /// What the directory says: whether the user may come in.
     pub status: UserStatus,
+    /// An administrator's word, which no directory undoes: the user may not come in.
+    pub deactivated: bool,
+    /// A push receiver has them from somebody else: they are let in, and nothing is written to them.
+    pub elsewhere: bool,
     /// The fields that have a value; `Username` always has.
     pub fields: BTreeMap<UserField, String>,
-    /// `(issuer, subject)`, oldest first.
+    /// `(issuer, subject)`, oldest first. What is not among them when the user is written is forgotten.
     pub identities: Vec<(String, String)>,
     /// When created.
     pub created_at: UnixSeconds,
@@ -64,88 +82,72 @@ impl User {
         self.fields.get(&field).map(String::as_str)
     }
 
+    /// Whether the user may come in, by the directory's and the administrator's word.
+    pub fn is_active(&self) -> bool {
+        self.status == UserStatus::Active && !self.deactivated
+    }
+
+    /// `active` or `inactive`, as it is printed and audited.
+    pub fn status(&self) -> &'static str {
+        match self.is_active() {
+            true => UserStatus::Active.as_str(),
+            false => UserStatus::Inactive.as_str(),
+        }
+    }
+
     /// The username; it is never missing.
     pub fn username(&self) -> &str {
         self.field(UserField::Username).unwrap_or_default()
     }
 }
 
-/// A session to be recorded.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// The token's `sid`.
-    pub sid: String,
-    /// The nonce of the authorization response it was issued for: one response, one session.
-    pub sign_in: String,
-    /// [`User::id`].
-    pub user: String,
-    /// The provider's name.
-    pub provider: String,
-    /// The ID token, sealed.
-    pub id_token: Vec<u8>,
-    /// When issued.
-    pub created_at: UnixSeconds,
-    /// When it ends by itself; the row may be dropped after that.
-    pub expires_at: UnixSeconds,
-}
-
-/// Why a session was not recorded.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenSessionError {
-    /// A session was opened for this authorization response before.
-    #[error("the authorization response was used before")]
-    SignInUsed,
-    /// The store does not answer.
-    #[error(transparent)]
-    Store(#[from] Error),
-}
-
-/// A session as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRecord {
-    /// The provider's name.
-    pub provider: String,
-    /// The ID token, sealed.
-    pub id_token: Vec<u8>,
-    /// Whether it was ended (logged out).
-    pub ended: bool,
-}
-
 impl Store {
-    /// Opens the file, creates it where it is missing and brings its tables up to date.
+    /// Opens the store, creates it where it is missing and brings its tables up to date.
     ///
     /// # Errors
-    /// [`Error`]: its folder is missing, it cannot be written, is locked, no database, or newer than
-    /// this program.
-    pub async fn open(file: &Path) -> Result<Self, Error> {
-        match sqlite::open(file).await {
-            Ok(pools) => Ok(Self::new(file, pools)),
-            Err(fault) => Err(Error::new(file, fault)),
-        }
+    /// [`Error`]: the file's folder is missing, it cannot be written, is locked, no database, or newer than
+    /// this program; the server does not answer or does not know the user or the database.
+    pub async fn open(place: &StorePlace) -> Result<Self, Error> {
+        let opened = database::open(place).await;
+        opened
+            .map(|pools| Self::new(place, pools))
+            .map_err(|fault| Error::new(place, fault))
     }
 
-    /// Opens a file that a server made, to read only and beside a running server: neither made nor
-    /// changed. `None` if there is no file or nothing in it yet.
+    /// Opens a store that a server made, beside a running server: not made, and its tables not changed. `None` if
+    /// there is none or nothing in it yet.
     ///
     /// # Errors
     /// [`Error`], also for tables of another version.
-    pub async fn open_existing(file: &Path) -> Result<Option<Self>, Error> {
-        match sqlite::open_existing(file).await {
-            Ok(pools) => Ok(pools.map(|pools| Self::new(file, pools))),
-            Err(fault) => Err(Error::new(file, fault)),
-        }
+    pub async fn open_existing(place: &StorePlace, access: Access) -> Result<Option<Self>, Error> {
+        let opened = database::open_existing(place, access).await;
+        opened
+            .map(|pools| pools.map(|pools| Self::new(place, pools)))
+            .map_err(|fault| Error::new(place, fault))
     }
 
-    fn new(file: &Path, pools: sqlite::Pools) -> Self {
+    fn new(place: &StorePlace, pools: Pools) -> Self {
         Self(Arc::new(Shared {
-            file: file.into(),
+            place: place.clone(),
+            dialect: Dialect::of(place),
             pools,
             logins: Mutex::default(),
         }))
     }
 
     fn fault(&self, source: sqlx::Error) -> Error {
-        Error::new(&self.0.file, source)
+        Error::new(&self.0.place, source)
+    }
+
+    /// Bounds what `work` takes, and tells its fault.
+    async fn within_patience<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(PATIENCE, work).await {
+            Ok(done) => done.map_err(|fault| self.fault(fault)),
+            Err(_) => Err(self.fault(sqlx::Error::PoolTimedOut)),
+        }
     }
 
     /// Whether the store answers now.
@@ -153,14 +155,11 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("select 1 from users limit 1")
-            .fetch_optional(&self.0.pools.reader)
-            .await
-            .map(drop)
-            .map_err(|fault| self.fault(fault))
+        let look = sqlx::query("select 1 from users limit 1").fetch_optional(&self.0.pools.reader);
+        self.within_patience(look).await.map(drop)
     }
 
-    /// Lets connections finish and closes the file; later calls fail. Without it a stop is safe too:
+    /// Lets connections finish and closes them; later calls fail. Without it a stop is safe too:
     /// what was returned as written is on the disk.
     pub async fn close(&self) {
         self.0.pools.reader.close().await;

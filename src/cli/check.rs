@@ -8,7 +8,7 @@ use crate::environment::{Clock as _, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::server::descriptors;
 use crate::session::TokenKeys;
-use crate::store::Store;
+use crate::store::{Access, Store};
 use crate::upstream;
 
 /// Clocks further apart than this make tokens fail sooner or later.
@@ -88,10 +88,10 @@ impl Checks {
 
     /// Looks without writing: a store that is not there yet is made by the first `run`.
     async fn store(&mut self, config: &Config) {
-        let file = &config.store.sqlite;
-        let found = match Store::open_existing(file).await {
-            Ok(Some(store)) => store.ping().await.map(|()| file.display().to_string()),
-            Ok(None) => Ok(format!("{} is not there yet; run makes it", file.display())),
+        let place = &config.store.place;
+        let found = match Store::open_existing(place, Access::Read).await {
+            Ok(Some(store)) => store.ping().await.map(|()| place.to_string()),
+            Ok(None) => Ok(format!("{place} has nothing in it yet; run makes it")),
             Err(error) => Err(error),
         };
         self.note("store", found.map_err(|error| error.to_string()));

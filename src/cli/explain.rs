@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::mapping::{MappedField, Mapping};
 use crate::oidc::{ClaimSet, session_claims};
 use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
-use crate::store::Store;
+use crate::store::{Access, Store};
 
 /// Bytes of a claims file; no provider's token comes near.
 const LARGEST: u64 = 1024 * 1024;
@@ -146,14 +146,13 @@ async fn decision(
             Err(fault) => return Ok(refused(config, claims, fault.to_string())),
         },
     };
-    let file = &config.store.sqlite;
-    let store = Store::open_existing(file)
+    let place = &config.store.place;
+    let store = Store::open_existing(place, Access::Read)
         .await
         .map_err(|fault| users::store_failure(&fault))?;
     let Some(store) = store else {
         super::eprint(&format!(
-            "hint: there is no store at {} yet; explained against an empty directory\n",
-            file.display()
+            "hint: there is no store at {place} yet; explained against an empty directory\n"
         ));
         return Ok(explain_unknown(config, &provider.name, &mapped));
     };

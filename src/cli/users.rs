@@ -8,7 +8,7 @@ use serde::ser::SerializeMap;
 use super::{Failure, run};
 use crate::config::{Config, UserField};
 use crate::environment::{UnixSeconds, rfc3339};
-use crate::store::{self, Store, User};
+use crate::store::{self, Access, Store, User};
 
 /// Users read at a time: a million users need no more memory than this.
 const PAGE: u32 = 500;
@@ -47,12 +47,12 @@ pub(super) fn show(config: Config, name: &str, json: bool) -> Result<(), Failure
 }
 
 async fn existing_store(config: &Config) -> Result<Store, Failure> {
-    let file = &config.store.sqlite;
-    Store::open_existing(file)
+    let place = &config.store.place;
+    Store::open_existing(place, Access::Read)
         .await
         .map_err(|fault| store_failure(&fault))?
         .ok_or_else(|| {
-            Failure::new(format!("there is no store at {} yet", file.display()))
+            Failure::new(format!("there is no store at {place} yet"))
                 .hint("start vestibule run once, or look at store.url")
         })
 }
@@ -147,7 +147,7 @@ fn cells(user: &User) -> [String; COLUMNS.len()] {
         field(UserField::FirstName),
         field(UserField::Email),
         user.directory.clone(),
-        user.status.as_str().to_owned(),
+        user.status().to_owned(),
         user.last_login_at.map_or("-".to_owned(), rfc3339),
     ]
 }
@@ -185,7 +185,7 @@ fn write_user(out: &mut impl Write, user: &User, json: bool) -> io::Result<()> {
         .collect();
     lines.push(("id", user.id.clone()));
     lines.push(("directory", user.directory.clone()));
-    lines.push(("status", user.status.as_str().to_owned()));
+    lines.push(("status", user.status().to_owned()));
     for (issuer, subject) in &user.identities {
         lines.push(("identity", format!("{subject} at {issuer}")));
     }
@@ -236,7 +236,7 @@ fn serialize_listed<M: SerializeMap>(user: &User, map: &mut M) -> Result<(), M::
     let time = |time: UnixSeconds| rfc3339(time);
     let first = user.identities.first();
     map.serialize_entry("directory", &user.directory)?;
-    map.serialize_entry("status", user.status.as_str())?;
+    map.serialize_entry("status", user.status())?;
     map.serialize_entry("issuer", &first.map(|(issuer, _)| issuer))?;
     map.serialize_entry("subject", &first.map(|(_, subject)| subject))?;
     map.serialize_entry("created_at", &time(user.created_at))?;
@@ -256,6 +256,8 @@ mod tests {
             id: "id-1".into(),
             directory: "SELF".into(),
             status: UserStatus::Active,
+            deactivated: false,
+            elsewhere: false,
             fields: BTreeMap::from([
                 (UserField::Username, username.into()),
                 (UserField::Name, "O'Brien \"B\"".into()),

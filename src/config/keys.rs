@@ -261,7 +261,7 @@ pub const KEYS: &[Key] = &[
     value("session.same_site", Text, r#""lax""#),
     absent("store", Table),
     value("store.url", Text, r#""sqlite:vestibule.db""#),
-    absent("store.password", Secret).not_yet(&[]),
+    absent("store.password", Secret),
     value("store.audit_retention", Duration, r#""400d""#),
     absent("access", Table),
     value("access.rules", Tables, "[]").not_yet(&["[]"]),

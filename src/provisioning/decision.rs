@@ -5,7 +5,7 @@
 use crate::config::{self, Adopt, UserField};
 use crate::environment::UnixSeconds;
 use crate::mapping::{Explanation, Mapping};
-use crate::store::{Facts, Question, Skeleton, User};
+use crate::store::{Facts, Skeleton, User, Wanted};
 
 use super::naming::username;
 use super::verdict::{Decided, No, Yes, with_status};
@@ -33,18 +33,12 @@ impl Rules {
         }
     }
 
-    /// What the store has to be asked for this person.
-    pub(super) fn question<'a>(
-        &'a self,
-        person: &Person<'a>,
-        explanation: &'a Explanation,
-    ) -> Question<'a> {
-        Question {
-            issuer: person.issuer,
-            subject: person.subject,
-            username: username(explanation),
-            directory: &self.directory.name,
-            count_to: self.directory.max_users,
+    /// What the store has to find out for this person.
+    pub(super) fn wanted(&self, explanation: &Explanation) -> Wanted {
+        Wanted {
+            username: username(explanation).map(str::to_owned),
+            directory: self.directory.name.clone(),
+            count: self.directory.max_users.is_some(),
         }
     }
 
@@ -245,6 +239,8 @@ impl Rules {
             id: new_id.to_owned(),
             directory: self.directory.name.clone(),
             status: self.directory.new_user_status,
+            deactivated: false,
+            elsewhere: false,
             fields: Default::default(),
             identities: vec![(person.issuer.to_owned(), person.subject.to_owned())],
             created_at: now,

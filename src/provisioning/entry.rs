@@ -23,6 +23,7 @@ pub(super) fn change(
     let written = decided.user.as_ref().filter(|_| decided.write);
     let row = |outcome: Outcome, reason: &str, changes| AuditRow {
         at: now,
+        actor: "sign-in".to_owned(),
         request: request.to_string(),
         provider: person.provider.to_owned(),
         issuer: person.issuer.to_owned(),
@@ -32,6 +33,7 @@ pub(super) fn change(
         username: named(decided),
         outcome: outcome.as_str().to_owned(),
         reason: reason.to_owned(),
+        rule: None,
         changes,
     };
     let mut audit = Vec::new();
@@ -51,6 +53,7 @@ pub(super) fn change(
     Change {
         user: written.cloned(),
         audit,
+        ..Change::default()
     }
 }
 
@@ -73,9 +76,9 @@ fn differences(before: Option<&User>, after: &User) -> BTreeMap<String, FieldCha
             (old != new).then(|| (field.name().to_owned(), field_change(old, new)))
         })
         .collect();
-    let old = before.map(|user| user.status.as_str());
-    if old != Some(after.status.as_str()) {
-        let change = field_change(old, Some(after.status.as_str()));
+    let old = before.map(User::status);
+    if old != Some(after.status()) {
+        let change = field_change(old, Some(after.status()));
         changes.insert("status".to_owned(), change);
     }
     let known = before.map_or(0, |user| user.identities.len());

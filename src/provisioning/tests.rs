@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{
-    Adopt, Config, Directory, FieldRule, Missing, Rename, Source, Sync, UserStatus, load_text,
+    Adopt, Config, Directory, FieldRule, Missing, Rename, Source, StorePlace, Sync, UserStatus,
+    load_text,
 };
 use crate::store::{AuditRow, Change};
 
@@ -48,7 +49,9 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "k".repeat(32)).unwrap();
         let config = load_text(FILE, &folder.path().join("proxy.toml")).unwrap();
-        let store = Store::open(&folder.path().join("store.db")).await.unwrap();
+        let store = Store::open(&StorePlace::Sqlite(folder.path().join("store.db")))
+            .await
+            .unwrap();
         let mut world = Self {
             provisioning: Provisioning::new(&config, store.clone()),
             folder,
@@ -147,7 +150,9 @@ impl World {
         let mapping = &self.provisioning.rules.mapping;
         let claims = claims(username);
         let explanation = mapping.explain(claims.as_object().unwrap());
-        let question = self.provisioning.rules.question(&person, &explanation);
+        let rules = &self.provisioning.rules;
+        let wanted = |_: Option<&User>| rules.wanted(&explanation);
+        let question = person.question(&wanted);
         let import = |facts: &Facts| {
             let mut user = self
                 .provisioning
@@ -158,7 +163,7 @@ impl World {
             user.identities.clear();
             let change = Change {
                 user: Some(user),
-                audit: Vec::new(),
+                ..Change::default()
             };
             (change, ())
         };
@@ -410,7 +415,8 @@ async fn faulty_claims_are_refused_without_their_value() {
 async fn lesson_17_concurrent_first_sign_ins_make_one_user() {
     let world = World::new().await;
     let file = world.folder.path().join("store.db");
-    let other = Provisioning::new(&world.config, Store::open(&file).await.unwrap());
+    let other = Store::open(&StorePlace::Sqlite(file)).await.unwrap();
+    let other = Provisioning::new(&world.config, other);
     let nodes = [
         std::sync::Arc::new(Provisioning::new(&world.config, world.store.clone())),
         std::sync::Arc::new(other),

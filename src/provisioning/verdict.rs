@@ -1,6 +1,6 @@
 //! What a decision comes to: a user to go on with or a reason not to, and the status's last word.
 
-use crate::config::{UserField, UserStatus};
+use crate::config::UserField;
 use crate::environment::UnixSeconds;
 use crate::store::User;
 
@@ -98,18 +98,18 @@ pub(super) fn with_status(base: Decided, yes: Yes, now: UnixSeconds) -> Decided 
         write,
         ..base.clone()
     };
-    match (user.status, outcome) {
-        (UserStatus::Inactive, Outcome::Created) => inactive(
+    match (user.is_active(), outcome) {
+        (false, Outcome::Created) => inactive(
             "the user was created inactive and waits for activation",
             Some(user),
             true,
         ),
-        (UserStatus::Inactive, _) => inactive(
+        (false, _) => inactive(
             "the user is inactive and waits for activation",
             base.before.clone(),
             false,
         ),
-        (UserStatus::Active, _) => {
+        (true, _) => {
             let write = base.before.as_ref() != Some(&user);
             if write {
                 user.updated_at = now;

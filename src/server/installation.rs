@@ -5,7 +5,13 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::config::StorePlace;
 
 /// This process's share in its installation; it ends with the process, however that ends.
 #[derive(Debug)]
@@ -17,10 +23,9 @@ pub(super) struct Installation {
 
 impl Installation {
     /// Joins the processes with this store. Where files cannot be locked every process is alone.
-    pub(super) fn join(store: &Path) -> Self {
-        let mut path = OsString::from(store);
-        path.push("-running");
-        match join(Path::new(&path)) {
+    pub(super) fn join(store: &StorePlace) -> Self {
+        let path = lock_file(store);
+        match join(&path) {
             Ok((alone, file)) => Self {
                 alone,
                 _shared: Some(file),
@@ -32,6 +37,23 @@ impl Installation {
                     _shared: None,
                 }
             }
+        }
+    }
+}
+
+/// Beside the SQLite file. A database on a server has no place on this machine: there its url names the file, so
+/// that nodes with one database are strangers only where they are on two machines, and share no port.
+fn lock_file(store: &StorePlace) -> PathBuf {
+    match store {
+        StorePlace::Sqlite(file) => {
+            let mut path = OsString::from(file);
+            path.push("-running");
+            path.into()
+        }
+        StorePlace::Postgres { url, .. } => {
+            let digest = digest(&SHA256, url.as_str().as_bytes());
+            let name = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]);
+            std::env::temp_dir().join(format!("vestibule-{name}-running"))
         }
     }
 }
@@ -63,7 +85,8 @@ mod tests {
     #[test]
     fn processes_with_one_store_know_of_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let (one, other) = (folder.path().join("a.db"), folder.path().join("b.db"));
+        let place = |name: &str| StorePlace::Sqlite(folder.path().join(name));
+        let (one, other) = (place("a.db"), place("b.db"));
         let first = Installation::join(&one);
         assert!(first.alone);
         assert!(Installation::join(&other).alone);

@@ -78,6 +78,8 @@ impl Sessions {
             response,
         } = sign_in;
         let sid = random_text::<16>(random);
+        // An object of JSON values always has a text.
+        let recorded_claims = serde_json::to_vec(&session_claims).unwrap_or_default();
         let expires_at = self.expiry(tokens.claims.expires_at(), now);
         let claims = self.token_claims(account, session_claims, &sid, random, expires_at, now);
         let (token, left_out) = self.fitting_token(claims)?;
@@ -87,12 +89,20 @@ impl Sessions {
             tokens.id_token.expose(),
             random,
         );
+        let recorded_claims = sealer.seal(
+            Purpose::SessionClaims,
+            sid.as_bytes(),
+            &recorded_claims,
+            random,
+        );
         let record = NewSession {
             sid,
             sign_in: response.nonce().to_owned(),
             user: account.user().id.clone(),
             provider: tokens.claims.provider().to_owned(),
             id_token: sealed,
+            claims: Some(recorded_claims),
+            rules: "{}".to_owned(),
             created_at: now,
             expires_at,
         };

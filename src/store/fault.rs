@@ -1,37 +1,44 @@
 //! What the database says, in words that an operator can act on.
 
 use std::fmt;
-use std::path::Path;
 
 use sqlx::migrate::MigrateError;
+
+use super::database::Dialect;
+use crate::config::StorePlace;
 
 /// The store did not do what was asked.
 #[derive(Debug)]
 pub struct Error {
-    /// The SQLite file.
-    pub path: String,
+    /// The SQLite file, or the url of the PostgreSQL database without its password.
+    pub place: String,
     /// What the database said.
     pub source: sqlx::Error,
+    dialect: Dialect,
 }
 
+/// What is wrong, and what the operator can do about it.
+type Words = (&'static str, &'static str);
+
 impl Error {
-    pub(crate) fn new(path: &Path, source: sqlx::Error) -> Self {
+    pub(crate) fn new(place: &StorePlace, source: sqlx::Error) -> Self {
         Self {
-            path: path.display().to_string(),
+            place: place.to_string(),
             source,
+            dialect: Dialect::of(place),
         }
     }
 
     /// What the operator can do about it, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
-        explained(&self.source).map(|(_, hint)| hint)
+        explained(self.dialect, &self.source).map(|(_, hint)| hint)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store {} ", self.path)?;
-        match explained(&self.source) {
+        write!(f, "the store {} ", self.place)?;
+        match explained(self.dialect, &self.source) {
             Some((fault, _)) => f.write_str(fault),
             None => write!(f, "does not answer: {}", self.source),
         }
@@ -44,26 +51,15 @@ impl std::error::Error for Error {
     }
 }
 
-/// The primary result code, <https://www.sqlite.org/rescode.html>.
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
-}
-
-fn explained(error: &sqlx::Error) -> Option<(&'static str, &'static str)> {
-    match error {
-        sqlx::Error::Io(fault) => explained_io(fault.kind()),
-        sqlx::Error::PoolTimedOut => Some((
-            "is too busy: no connection came free in time",
-            "the disk may be too slow; look at what else writes to it",
-        )),
-        sqlx::Error::Migrate(fault) => match fault.as_ref() {
+fn explained(dialect: Dialect, error: &sqlx::Error) -> Option<Words> {
+    match (dialect, error) {
+        (_, sqlx::Error::Migrate(fault)) => match fault.as_ref() {
             MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => Some((
                 "was written by another version of this program",
                 "run the version that wrote it, or a later one",
             )),
             MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => {
-                explained(inner)
+                explained(dialect, inner)
             }
             MigrateError::VersionTooOld(..) => Some((
                 "was written by an earlier version of this program",
@@ -71,11 +67,84 @@ fn explained(error: &sqlx::Error) -> Option<(&'static str, &'static str)> {
             )),
             _ => None,
         },
+        (Dialect::Sqlite, error) => explained_file(error),
+        (Dialect::Postgres, error) => explained_server(error),
+    }
+}
+
+fn explained_server(error: &sqlx::Error) -> Option<Words> {
+    match error {
+        sqlx::Error::Io(_) => Some((
+            "cannot be reached",
+            "does the PostgreSQL server run, and does store.url name its host and port",
+        )),
+        sqlx::Error::Tls(_) => Some((
+            "cannot be reached over TLS",
+            "sslmode and sslrootcert in store.url say what is expected of the server's certificate",
+        )),
+        sqlx::Error::PoolTimedOut => Some((
+            "is too busy or cannot be reached: no answer in time",
+            "look at the PostgreSQL server's load, its max_connections and the network between",
+        )),
+        sqlx::Error::Database(fault) => explained_state(fault.code()?.as_ref()),
+        _ => None,
+    }
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn explained_state(state: &str) -> Option<Words> {
+    match state {
+        "28P01" | "28000" => Some((
+            "does not let us in: user or password is wrong",
+            "compare store.url and store.password with the server's pg_hba.conf",
+        )),
+        "3D000" => Some((
+            "does not exist on that server",
+            "make it: createdb --owner=USER DATABASE",
+        )),
+        "42501" => Some((
+            "does not allow what is needed",
+            "let the user of store.url own the database",
+        )),
+        "25006" => Some((
+            "is read-only",
+            "name the primary server in store.url, not a standby",
+        )),
+        "53100" => Some(FULL),
+        "53300" => Some((
+            "has no connection left",
+            "raise the server's max_connections: each node needs 10",
+        )),
+        "55P03" | "57014" | "40P01" | "40001" => Some((
+            "is too busy: a statement or a lock took too long",
+            "look at what else works in that database",
+        )),
+        "57P01" | "57P02" | "57P03" => Some((
+            "is starting or shutting down",
+            "it heals by itself once the PostgreSQL server runs",
+        )),
+        _ => None,
+    }
+}
+
+/// The primary result code, <https://www.sqlite.org/rescode.html>.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+fn explained_file(error: &sqlx::Error) -> Option<Words> {
+    match error {
+        sqlx::Error::Io(fault) => explained_io(fault.kind()),
+        sqlx::Error::PoolTimedOut => Some((
+            "is too busy: no connection came free in time",
+            "the disk may be too slow; look at what else writes to it",
+        )),
         _ => explained_code(primary_code(error)?),
     }
 }
 
-fn explained_io(kind: std::io::ErrorKind) -> Option<(&'static str, &'static str)> {
+fn explained_io(kind: std::io::ErrorKind) -> Option<Words> {
     use std::io::ErrorKind;
     match kind {
         ErrorKind::NotFound => Some((
@@ -92,13 +161,13 @@ fn explained_io(kind: std::io::ErrorKind) -> Option<(&'static str, &'static str)
     }
 }
 
-const READ_ONLY: (&str, &str) = (
+const READ_ONLY: Words = (
     "cannot be written",
     "let the user that runs vestibule write to the file and to its folder",
 );
-const FULL: (&str, &str) = ("is on a full disk", "free some space; nothing was lost");
+const FULL: Words = ("is on a full disk", "free some space; nothing was lost");
 
-fn explained_code(code: i32) -> Option<(&'static str, &'static str)> {
+fn explained_code(code: i32) -> Option<Words> {
     match code {
         3 | 8 | 23 => Some(READ_ONLY),
         5 | 6 => Some((
@@ -128,12 +197,14 @@ fn explained_code(code: i32) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::StorePlace;
     use crate::store::Store;
 
     #[tokio::test]
     async fn a_full_disk_is_named_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store.db")).await.unwrap();
+        let place = StorePlace::Sqlite(folder.path().join("store.db"));
+        let store = Store::open(&place).await.unwrap();
         let run = |statement: &'static str| sqlx::query(statement).execute(&store.0.pools.writer);
         run("pragma max_page_count = 1").await.unwrap();
         let fill = "insert into given_up_usernames select hex(randomblob(9)), hex(randomblob(9999)), null, 0 from sqlite_schema";

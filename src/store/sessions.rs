@@ -1,23 +1,70 @@
-//! Sessions and their end, noted sign-ins, and the housekeeping of what grows.
-
-use std::collections::HashMap;
-use std::sync::PoisonError;
+//! Sessions and their end.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
-use super::{Error, NewSession, OpenSessionError, SessionRecord, Store};
+use super::{Error, Store};
 use crate::environment::UnixSeconds;
 
-/// Users whose last sign-in may wait to be written; over it a note is dropped: `last_login_at` is then
-/// old, nothing else.
-const NOTED_LOGINS: usize = 100_000;
+/// A session to be recorded.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The token's `sid`.
+    pub sid: String,
+    /// The nonce of the authorization response it was issued for: one response, one session.
+    pub sign_in: String,
+    /// [`User::id`].
+    pub user: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The ID token, sealed.
+    pub id_token: Vec<u8>,
+    /// The session claims of the sign-in, sealed.
+    pub claims: Option<Vec<u8>>,
+    /// What the routes' rules said of them: a JSON object.
+    pub rules: String,
+    /// When issued.
+    pub created_at: UnixSeconds,
+    /// When it ends by itself; the row may be dropped after that.
+    pub expires_at: UnixSeconds,
+}
 
-/// Rows that one transaction of housekeeping touches, so that a sign-in never waits long behind it.
-const BATCH: usize = 500;
+/// Why a session was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenSessionError {
+    /// A session was opened for this authorization response before.
+    #[error("the authorization response was used before")]
+    SignInUsed,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
 
-/// How long a session's row outlives it. The state of an authorization response is good for ten
-/// minutes, a session may be shorter: its row still has to say that the response was used.
-const KEPT_AFTER_EXPIRY: UnixSeconds = 3600;
+/// A session as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// The provider's name.
+    pub provider: String,
+    /// The ID token, sealed.
+    pub id_token: Vec<u8>,
+    /// What the routes' rules said at the sign-in: a JSON object.
+    pub rules: String,
+    /// Whether it was ended (logged out).
+    pub ended: bool,
+}
+
+/// The claims that a user signed in with last, as the newest session that is kept has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedClaims {
+    /// The session's `sid`, which they are sealed for.
+    pub sid: String,
+    /// The provider's name.
+    pub provider: String,
+    /// Sealed; `None` for a session of an earlier version.
+    pub claims: Option<Vec<u8>>,
+    /// When the person signed in.
+    pub at: UnixSeconds,
+}
 
 impl Store {
     /// Records a session. Once this returns it survives a crash.
@@ -25,21 +72,21 @@ impl Store {
     /// # Errors
     /// [`OpenSessionError`].
     pub async fn open_session(&self, session: &NewSession) -> Result<(), OpenSessionError> {
-        let written = sqlx::query(
-            "insert into sessions (sid, sign_in, user_id, provider, id_token, created_at, expires_at) \
-             values (?, ?, ?, ?, ?, ?, ?) on conflict (sign_in) do nothing",
+        let insert = sqlx::query(
+            "insert into sessions (sid, sign_in, user_id, provider, id_token, claims, rules, created_at, \
+             expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (sign_in) do nothing",
         )
         .bind(&session.sid)
         .bind(&session.sign_in)
         .bind(&session.user)
         .bind(&session.provider)
         .bind(&session.id_token)
+        .bind(&session.claims)
+        .bind(&session.rules)
         .bind(session.created_at)
         .bind(session.expires_at)
-        .execute(&self.0.pools.writer)
-        .await
-        .map_err(|fault| self.fault(fault))?;
-        match written.rows_affected() {
+        .execute(&self.0.pools.writer);
+        match self.within_patience(insert).await?.rows_affected() {
             0 => Err(OpenSessionError::SignInUsed),
             _ => Ok(()),
         }
@@ -50,19 +97,43 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn session(&self, sid: &str) -> Result<Option<SessionRecord>, Error> {
-        let row = sqlx::query("select provider, id_token, ended_at from sessions where sid = ?")
-            .bind(sid)
-            .fetch_optional(&self.0.pools.reader)
-            .await;
-        let record = |row: sqlx::sqlite::SqliteRow| {
+        let look =
+            sqlx::query("select provider, id_token, rules, ended_at from sessions where sid = $1")
+                .bind(sid)
+                .fetch_optional(&self.0.pools.reader);
+        let record = |row: AnyRow| {
             Ok(SessionRecord {
                 provider: row.try_get("provider")?,
                 id_token: row.try_get("id_token")?,
+                rules: row.try_get("rules")?,
                 ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
             })
         };
-        row.and_then(|row| row.map(record).transpose())
-            .map_err(|fault| self.fault(fault))
+        self.within_patience(async { look.await?.map(record).transpose() })
+            .await
+    }
+
+    /// What the user of that id signed in with last, if a session of theirs is still kept.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claims_of(&self, user: &str) -> Result<Option<RecordedClaims>, Error> {
+        let look = sqlx::query(
+            "select sid, provider, claims, created_at from sessions where user_id = $1 \
+             order by created_at desc, sid limit 1",
+        )
+        .bind(user)
+        .fetch_optional(&self.0.pools.reader);
+        let recorded = |row: AnyRow| {
+            Ok(RecordedClaims {
+                sid: row.try_get("sid")?,
+                provider: row.try_get("provider")?,
+                claims: row.try_get("claims")?,
+                at: row.try_get("created_at")?,
+            })
+        };
+        self.within_patience(async { look.await?.map(recorded).transpose() })
+            .await
     }
 
     /// Ends a session for good, copies of its cookie too. One that is over or unknown stays so.
@@ -70,13 +141,12 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn end_session(&self, sid: &str, now: UnixSeconds) -> Result<(), Error> {
-        sqlx::query("update sessions set ended_at = ? where sid = ? and ended_at is null")
-            .bind(now)
-            .bind(sid)
-            .execute(&self.0.pools.writer)
-            .await
-            .map(drop)
-            .map_err(|fault| self.fault(fault))
+        let update =
+            sqlx::query("update sessions set ended_at = $1 where sid = $2 and ended_at is null")
+                .bind(now)
+                .bind(sid)
+                .execute(&self.0.pools.writer);
+        self.within_patience(update).await.map(drop)
     }
 
     /// The `sid`s ended at or after `since`, by any process.
@@ -84,11 +154,10 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn ended_since(&self, since: UnixSeconds) -> Result<Vec<String>, Error> {
-        sqlx::query_scalar("select sid from sessions where ended_at >= ?")
+        let look = sqlx::query_scalar("select sid from sessions where ended_at >= $1")
             .bind(since)
-            .fetch_all(&self.0.pools.reader)
-            .await
-            .map_err(|fault| self.fault(fault))
+            .fetch_all(&self.0.pools.reader);
+        self.within_patience(look).await
     }
 
     /// How many sessions are live.
@@ -96,95 +165,25 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn live_sessions(&self, now: UnixSeconds) -> Result<u64, Error> {
-        let live: Result<i64, sqlx::Error> = sqlx::query_scalar(
-            "select count(*) from sessions where expires_at > ? and ended_at is null",
+        let count = sqlx::query_scalar(
+            "select count(*) from sessions where expires_at > $1 and ended_at is null",
         )
         .bind(now)
-        .fetch_one(&self.0.pools.reader)
-        .await;
-        live.map(i64::unsigned_abs)
-            .map_err(|fault| self.fault(fault))
+        .fetch_one(&self.0.pools.reader);
+        self.within_patience(count).await.map(i64::unsigned_abs)
     }
+}
 
-    /// Notes a sign-in that was let in; written in batches by [`Store::keep_house`].
-    pub fn note_login(&self, user: &str, now: UnixSeconds) {
-        let mut logins = self.logins();
-        if logins.len() < NOTED_LOGINS || logins.contains_key(user) {
-            let noted = logins.entry(user.to_owned()).or_insert(now);
-            *noted = now.max(*noted);
-        }
-    }
-
-    fn logins(&self) -> std::sync::MutexGuard<'_, HashMap<String, UnixSeconds>> {
-        self.0.logins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One round of housekeeping: writes noted logins, drops sessions that are over and audit rows
-    /// older than `audit_before`.
-    ///
-    /// # Errors
-    /// [`Error`]; noted logins that were not written wait for the next round.
-    pub async fn keep_house(
-        &self,
-        now: UnixSeconds,
-        audit_before: UnixSeconds,
-    ) -> Result<(), Error> {
-        self.write_logins().await?;
-        self.delete_in_batches(
-            "delete from sessions where sid in (select sid from sessions where expires_at < ? limit ?)",
-            now.saturating_sub(KEPT_AFTER_EXPIRY),
-        )
-        .await?;
-        self.delete_in_batches(
-            "delete from audit where id in (select id from audit where at < ? limit ?)",
-            audit_before,
-        )
+/// Ends every session of a user, in the transaction of what ends them.
+pub(super) async fn end_all(
+    connection: &mut sqlx::AnyConnection,
+    user: &str,
+    now: UnixSeconds,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update sessions set ended_at = $1 where user_id = $2 and ended_at is null")
+        .bind(now)
+        .bind(user)
+        .execute(connection)
         .await
-    }
-
-    async fn write_logins(&self) -> Result<(), Error> {
-        let noted: Vec<(String, UnixSeconds)> = self.logins().drain().collect();
-        for (written, batch) in noted.chunks(BATCH).enumerate() {
-            if let Err(fault) = self.write_login_batch(batch).await {
-                for (user, time) in &noted[written * BATCH..] {
-                    self.note_login(user, *time);
-                }
-                return Err(self.fault(fault));
-            }
-        }
-        Ok(())
-    }
-
-    async fn write_login_batch(&self, batch: &[(String, UnixSeconds)]) -> Result<(), sqlx::Error> {
-        let mut transaction = self.0.pools.writer.begin_with("BEGIN IMMEDIATE").await?;
-        for (user, time) in batch {
-            sqlx::query(
-                "update users set last_login_at = ?1 \
-                 where id = ?2 and coalesce(last_login_at, ?1 - 1) < ?1",
-            )
-            .bind(time)
-            .bind(user)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        transaction.commit().await
-    }
-
-    async fn delete_in_batches(
-        &self,
-        statement: &'static str,
-        before: UnixSeconds,
-    ) -> Result<(), Error> {
-        loop {
-            let deleted = sqlx::query(statement)
-                .bind(before)
-                .bind(BATCH as i64)
-                .execute(&self.0.pools.writer)
-                .await
-                .map_err(|fault| self.fault(fault))?;
-            if deleted.rows_affected() < BATCH as u64 {
-                return Ok(());
-            }
-        }
-    }
+        .map(drop)
 }

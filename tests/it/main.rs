@@ -21,6 +21,7 @@ mod limits;
 mod listeners;
 mod logout;
 mod operation;
+mod postgres;
 mod provisioning;
 mod proxy_protocol;
 mod ranks;

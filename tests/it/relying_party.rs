@@ -187,7 +187,7 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             same_site_none: false,
         },
         store: Store {
-            sqlite: PathBuf::from("vestibule.db"),
+            place: vestibule::config::StorePlace::Sqlite("vestibule.db".into()),
             audit_retention: Duration::from_secs(86_400),
         },
         directories: vec![directory()],

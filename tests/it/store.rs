@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sqlx::{Connection as _, SqliteConnection};
-use vestibule::config::{UserField, UserStatus};
+use vestibule::config::{StorePlace, UserField, UserStatus};
 use vestibule::store::{
-    AuditRow, Change, Facts, NewSession, OpenSessionError, Question, Store, User,
+    Access, Administered, AuditRow, Change, Error, Facts, NewSession, OpenSessionError, PushState,
+    Question, Settlement, Store, User, Wanted,
 };
+
+use crate::support::postgres::Postgres;
 
 const NOW: i64 = 1_700_000_000;
 const ISSUER: &str = "https://one.example";
@@ -18,6 +21,8 @@ fn user(id: &str, username: &str) -> User {
         id: id.into(),
         directory: "SELF".into(),
         status: UserStatus::Active,
+        deactivated: false,
+        elsewhere: false,
         fields: BTreeMap::from([
             (UserField::Username, username.into()),
             (UserField::Name, "Family \"\u{1f600}\" 名".into()),
@@ -29,28 +34,48 @@ fn user(id: &str, username: &str) -> User {
     }
 }
 
-fn question<'a>(subject: &'a str, username: Option<&'a str>) -> Question<'a> {
-    Question {
+/// A sign-in that wants this username, whoever it turns out to be.
+fn wants(username: Option<&str>) -> impl Fn(Option<&User>) -> Wanted + Send + Sync {
+    let wanted = Wanted {
+        username: username.map(str::to_owned),
+        directory: "SELF".into(),
+        count: true,
+    };
+    move |_| wanted.clone()
+}
+
+async fn facts(store: &Store, subject: &str, username: Option<&str>) -> Facts {
+    let question = Question {
         issuer: ISSUER,
         subject,
-        username,
-        directory: "SELF",
-        count_to: Some(10),
-    }
+        wanted: &wants(username),
+    };
+    store.facts(&question).await.unwrap()
+}
+
+async fn transact<T>(
+    store: &Store,
+    subject: &str,
+    username: Option<&str>,
+    decide: impl Fn(&Facts) -> (Change, T),
+) -> Result<T, Error> {
+    let question = Question {
+        issuer: ISSUER,
+        subject,
+        wanted: &wants(username),
+    };
+    store.transact(&question, NOW, decide).await
 }
 
 async fn write(store: &Store, user: User) {
-    let asked = question("", None);
-    store
-        .transact(&asked, NOW, |_| (stored(user.clone()), ()))
-        .await
-        .unwrap();
+    let decide = |_: &Facts| (stored(user.clone()), ());
+    transact(store, "", None, decide).await.unwrap();
 }
 
 fn stored(user: User) -> Change {
     Change {
         user: Some(user),
-        audit: Vec::new(),
+        ..Change::default()
     }
 }
 
@@ -61,6 +86,8 @@ fn session(number: u32, expires_at: i64) -> NewSession {
         user: "1".into(),
         provider: "one".into(),
         id_token: vec![0, 255, 7],
+        claims: Some(vec![7, 0]),
+        rules: "{\"a\":true}".into(),
         created_at: NOW,
         expires_at,
     }
@@ -70,20 +97,21 @@ mod contract {
     use super::*;
 
     pub(super) async fn users_are_found_by_identity_and_by_name(store: &Store) {
-        let asked = question("1", Some("ÁLICE"));
-        assert_eq!(store.facts(&asked).await.unwrap(), Facts::default());
+        let asked = ("1", Some("ÁLICE"));
+        assert_eq!(facts(store, asked.0, asked.1).await, Facts::default());
         let alice = user("1", "Alice");
         write(store, alice.clone()).await;
-        let facts = store.facts(&asked).await.unwrap();
-        assert_eq!(facts.by_identity.as_ref(), Some(&alice));
-        assert_eq!(facts.by_username, None, "the identity's own");
-        let facts = store.facts(&question("2", Some("ÁLICE"))).await.unwrap();
+        let found = facts(store, asked.0, asked.1).await;
+        assert_eq!(found.by_identity.as_ref(), Some(&alice));
+        assert_eq!(found.by_username, None, "the identity's own");
+        let found = facts(store, "2", asked.1).await;
         assert_eq!(
-            (facts.by_identity, facts.by_username),
+            (found.by_identity, found.by_username),
             (None, Some(alice.clone()))
         );
-        let facts = store.facts(&question("2", Some("bob"))).await.unwrap();
-        assert_eq!(facts.users, 1);
+        assert_eq!(facts(store, "2", Some("bob")).await.users, 1);
+        let found = store.user_by_id("1").await.unwrap();
+        assert_eq!(found.as_ref(), Some(&alice));
         assert_eq!(store.user_by_name(" alice").await.unwrap(), Some(alice));
         assert_eq!(store.user_by_name("alic").await.unwrap(), None);
     }
@@ -97,10 +125,8 @@ mod contract {
         assert_eq!(store.user_by_name("alice").await.unwrap(), Some(alice));
         let mut mallory = user("2", "mallory");
         mallory.identities.push((ISSUER.into(), "5".into()));
-        let asked = question("2", None);
-        let written = store
-            .transact(&asked, NOW, |_| (stored(mallory.clone()), ()))
-            .await;
+        let decide = |_: &Facts| (stored(mallory.clone()), ());
+        let written = transact(store, "2", None, decide).await;
         assert!(written.is_err(), "an identity is one user's");
         assert_eq!(
             store.user_by_name("mallory").await.unwrap(),
@@ -112,23 +138,13 @@ mod contract {
     pub(super) async fn a_username_given_up_stays_reserved(store: &Store) {
         write(store, user("1", "alice")).await;
         write(store, user("1", "alice2")).await;
-        let asked = question("2", Some("ALICE"));
-        let facts = store.facts(&asked).await.unwrap();
-        assert_eq!(facts.given_up_by.as_deref(), Some("1"));
+        let given_up_by = async |name| facts(store, "2", Some(name)).await.given_up_by;
+        assert_eq!(given_up_by("ALICE").await.as_deref(), Some("1"));
         write(store, user("1", "Alice")).await;
-        assert_eq!(
-            store.facts(&asked).await.unwrap().given_up_by,
-            None,
-            "taken back"
-        );
-        let facts = store.facts(&question("2", Some("alice2"))).await.unwrap();
-        assert_eq!(facts.given_up_by.as_deref(), Some("1"));
+        assert_eq!(given_up_by("ALICE").await, None, "taken back");
+        assert_eq!(given_up_by("alice2").await.as_deref(), Some("1"));
         write(store, user("1", "ALICE")).await;
-        assert_eq!(
-            store.facts(&asked).await.unwrap().given_up_by,
-            None,
-            "a spelling"
-        );
+        assert_eq!(given_up_by("ALICE").await, None, "a spelling");
     }
 
     pub(super) async fn users_are_listed_page_by_page(store: &Store) {
@@ -156,7 +172,6 @@ mod contract {
             let store = store.clone();
             writers.spawn(async move {
                 let id = number.to_string();
-                let asked = question("shared", Some("shared"));
                 let decide = |facts: &Facts| match &facts.by_identity {
                     Some(_) => (Change::default(), false),
                     None => {
@@ -165,7 +180,9 @@ mod contract {
                         (stored(user), true)
                     }
                 };
-                store.transact(&asked, NOW, decide).await.unwrap()
+                transact(&store, "shared", Some("shared"), decide)
+                    .await
+                    .unwrap()
             });
         }
         let created = writers.join_all().await;
@@ -175,6 +192,7 @@ mod contract {
     pub(super) async fn the_audit_trail_is_written_with_its_change(store: &Store) {
         let row = AuditRow {
             at: NOW,
+            actor: "sign-in".into(),
             request: "1".into(),
             provider: "one".into(),
             issuer: ISSUER.into(),
@@ -184,18 +202,17 @@ mod contract {
             username: Some("alice".into()),
             outcome: "refused".into(),
             reason: "no".into(),
+            rule: Some("false".into()),
             changes: BTreeMap::new(),
         };
         for at in [NOW - 10, NOW] {
             let row = AuditRow { at, ..row.clone() };
             let change = Change {
-                user: None,
                 audit: vec![row.clone(), row],
+                ..Change::default()
             };
-            store
-                .transact(&question("1", None), NOW, |_| (change.clone(), ()))
-                .await
-                .unwrap();
+            let decide = |_: &Facts| (change.clone(), ());
+            transact(store, "1", None, decide).await.unwrap();
         }
         let all = store.audit(0, 10).await.unwrap();
         assert_eq!(all.len(), 4);
@@ -305,6 +322,268 @@ mod contract {
         );
     }
 
+    pub(super) async fn what_an_administrator_decides_is_kept_apart(store: &Store) {
+        let mut alice = user("1", "alice");
+        write(store, alice.clone()).await;
+        store.open_session(&session(1, NOW + 60)).await.unwrap();
+        let deactivate = |found: &Administered| {
+            let mut user = found.user.clone().unwrap();
+            user.deactivated = true;
+            let change = Change {
+                end_sessions: true,
+                ..stored(user)
+            };
+            (change, found.given_up_by.clone())
+        };
+        let told = store.administer("ALICE", None, NOW + 3, deactivate).await;
+        assert_eq!(told.unwrap(), None);
+        alice.deactivated = true;
+        alice.updated_at = NOW + 3;
+        let found = store.user_by_name("alice").await.unwrap().unwrap();
+        assert_eq!(found, alice);
+        assert!(!found.is_active());
+        assert_eq!(found.status(), "inactive");
+        assert!(store.session("sid1").await.unwrap().unwrap().ended);
+        assert_eq!(store.ended_since(NOW + 3).await.unwrap(), ["sid1"]);
+    }
+
+    pub(super) async fn many_names_are_decided_in_one_transaction(store: &Store) {
+        write(store, user("1", "alice")).await;
+        let names = [
+            ("Alice", Some((ISSUER, "1"))),
+            ("bob", Some((ISSUER, "1"))),
+            ("carol", None),
+        ];
+        let decide = |place: usize, found: &Administered| {
+            let id = format!("new{place}");
+            let change = match found.user {
+                Some(_) => Change::default(),
+                None => stored(user(&id, names[place].0)),
+            };
+            (change, (found.user.is_some(), found.identity_of.clone()))
+        };
+        let told = store.administer_all(&names, NOW, decide).await.unwrap();
+        let alice = Some("1".to_owned());
+        assert_eq!(told, [(true, alice.clone()), (false, alice), (false, None)]);
+        let (users, _) = store.users_of("SELF", None, 10).await.unwrap();
+        let names: Vec<&str> = users.iter().map(User::username).collect();
+        assert_eq!(names, ["alice", "bob", "carol"]);
+        assert!(
+            store
+                .users_of("OTHER", None, 10)
+                .await
+                .unwrap()
+                .0
+                .is_empty()
+        );
+        let twice = [("dora", None), ("erik", None)];
+        let decide = |_: usize, _: &Administered| (stored(user("new9", "dora")), ());
+        store.administer_all(&twice, NOW, decide).await.unwrap();
+        let mut clash = user("new10", "fred");
+        clash.identities = vec![(ISSUER.into(), "1".into())];
+        let decide = |place: usize, _: &Administered| match place {
+            0 => (stored(user("new11", "gina")), ()),
+            _ => (stored(clash.clone()), ()),
+        };
+        let failed = store
+            .administer_all(&[("gina", None), ("fred", None)], NOW, decide)
+            .await;
+        assert!(failed.is_err());
+        assert_eq!(
+            store.user_by_name("gina").await.unwrap(),
+            None,
+            "all or nothing"
+        );
+    }
+
+    pub(super) async fn users_are_counted_one_by_one(store: &Store) {
+        for number in 0..7 {
+            write(store, user(&number.to_string(), &format!("user{number}"))).await;
+        }
+        write(store, user("0", "user0")).await;
+        assert_eq!(facts(store, "new", Some("new")).await.users, 7);
+        let mut writers = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let store = store.clone();
+            writers.spawn(async move {
+                let name = format!("late{number}");
+                let decide = |facts: &Facts| match facts.users < 10 {
+                    true => (stored(user(&name, &name)), 1),
+                    false => (Change::default(), 0),
+                };
+                transact(&store, &name, Some(&name), decide).await.unwrap()
+            });
+        }
+        let created: u32 = writers.join_all().await.into_iter().sum();
+        assert_eq!(created, 3, "never over the number");
+    }
+
+    pub(super) async fn an_identity_that_is_left_out_is_forgotten(store: &Store) {
+        let mut alice = user("1", "alice");
+        alice.identities.push((ISSUER.into(), "9".into()));
+        write(store, alice.clone()).await;
+        alice.identities.remove(0);
+        write(store, alice.clone()).await;
+        assert_eq!(store.user_by_name("alice").await.unwrap(), Some(alice));
+        assert_eq!(facts(store, "1", None).await.by_identity, None);
+    }
+
+    pub(super) async fn an_issuer_is_replaced_and_nobody_is_lost(store: &Store) {
+        for number in 0..3 {
+            write(store, user(&number.to_string(), &format!("user{number}"))).await;
+        }
+        let mut both = user("3", "both");
+        both.identities
+            .push(("https://two.example".into(), "0".into()));
+        write(store, both).await;
+        let row = AuditRow {
+            at: NOW,
+            actor: "administrator".into(),
+            outcome: "rebound".into(),
+            ..AuditRow::default()
+        };
+        let rebound = store
+            .rebind(ISSUER, "https://two.example", &row)
+            .await
+            .unwrap();
+        assert_eq!((rebound.moved, rebound.left), (3, 1), "one is taken");
+        let history = store.history("2", 0, 10).await.unwrap();
+        assert_eq!(history.len(), 1);
+        assert_eq!(history[0].row.username.as_deref(), Some("user2"));
+        let change = &history[0].row.changes["identity"];
+        assert_eq!(change.after.as_deref(), Some("https://two.example 2"));
+    }
+
+    pub(super) async fn a_name_is_released(store: &Store) {
+        write(store, user("1", "alice")).await;
+        write(store, user("1", "alice2")).await;
+        assert_eq!(store.given_up("", 10).await.unwrap(), ["alice"]);
+        let row = AuditRow {
+            actor: "administrator".into(),
+            ..AuditRow::default()
+        };
+        assert!(store.release("ÁLICE", &row).await.unwrap());
+        assert!(!store.release("alice", &row).await.unwrap());
+        assert_eq!(facts(store, "2", Some("alice")).await.given_up_by, None);
+        assert_eq!(store.history("1", 0, 10).await.unwrap().len(), 1);
+    }
+
+    pub(super) async fn the_newest_claims_of_a_user_are_kept(store: &Store) {
+        write(store, user("1", "alice")).await;
+        assert_eq!(store.claims_of("1").await.unwrap(), None);
+        for (number, at) in [(1, NOW), (2, NOW + 5), (3, NOW - 5)] {
+            let session = NewSession {
+                created_at: at,
+                ..session(number, NOW + 60)
+            };
+            store.open_session(&session).await.unwrap();
+        }
+        let recorded = store.claims_of("1").await.unwrap().unwrap();
+        assert_eq!((recorded.sid.as_str(), recorded.at), ("sid2", NOW + 5));
+        assert_eq!(recorded.claims, Some(vec![7, 0]));
+        let record = store.session("sid2").await.unwrap().unwrap();
+        assert_eq!(record.rules, "{\"a\":true}");
+    }
+
+    pub(super) async fn a_push_is_delivered_by_one_and_never_lost(store: &Store) {
+        const THERE: &str = "https://receiver.example/scim";
+        let due = |user: User| Change {
+            pushes: vec![THERE.into()],
+            ..stored(user)
+        };
+        let change = async |user: User| {
+            let decide = |_: &Facts| (due(user.clone()), ());
+            transact(store, "", None, decide).await.unwrap();
+        };
+        let claim = async |lease: &str, now: i64| {
+            store
+                .claim_pushes(THERE, lease, now, now + 30, 5)
+                .await
+                .unwrap()
+        };
+        assert_eq!(store.push("1", THERE).await.unwrap(), None);
+        change(user("1", "alice")).await;
+        change(user("1", "alice")).await;
+        assert_eq!(store.pending_pushes().await.unwrap(), 1, "one a user");
+        let claimed = claim("a", NOW).await;
+        assert_eq!(claimed.len(), 1);
+        assert_eq!((claimed[0].wanted, claimed[0].delivered), (2, 0));
+        assert!(claim("b", NOW + 1).await.is_empty(), "one delivers");
+        let own = store.claim_push("1", THERE, "b", NOW + 1, NOW + 31).await;
+        assert_eq!(own.unwrap(), None);
+        change(user("1", "alice")).await;
+        let delivered = Settlement::Delivered {
+            remote_id: "r1".into(),
+            attributes: "{}".into(),
+        };
+        assert!(
+            store
+                .settle_push(&claimed[0], &delivered, NOW + 2)
+                .await
+                .unwrap()
+        );
+        let push = store.push("1", THERE).await.unwrap().unwrap();
+        assert_eq!(push.state, PushState::Pending, "it changed meanwhile");
+        assert_eq!((push.wanted, push.delivered), (3, 2));
+        assert_eq!(push.remote_id.as_deref(), Some("r1"));
+        let stale = store.settle_push(&claimed[0], &delivered, NOW + 3).await;
+        assert!(!stale.unwrap(), "the lease is over");
+
+        let claimed = claim("c", NOW + 3).await;
+        let later = Settlement::Later {
+            due_at: NOW + 100,
+            reason: "down".into(),
+        };
+        store
+            .settle_push(&claimed[0], &later, NOW + 3)
+            .await
+            .unwrap();
+        assert!(claim("d", NOW + 99).await.is_empty());
+        let claimed = claim("d", NOW + 100).await;
+        assert_eq!(claimed[0].attempts, 1);
+        assert_eq!(claimed[0].last_error.as_deref(), Some("down"));
+        let another = claim("e", NOW + 131).await;
+        assert_eq!(another.len(), 1, "the first one died");
+        let rejected = Settlement::Rejected {
+            reason: "400".into(),
+        };
+        assert!(
+            !store
+                .settle_push(&claimed[0], &rejected, NOW)
+                .await
+                .unwrap()
+        );
+        assert!(
+            store
+                .settle_push(&another[0], &rejected, NOW)
+                .await
+                .unwrap()
+        );
+        let undelivered = store.undelivered_pushes(("", ""), 10).await.unwrap();
+        assert_eq!(undelivered[0].state, PushState::Rejected);
+        assert_eq!(store.retry_pushes(Some("1"), NOW).await.unwrap(), 1);
+        assert_eq!(store.discard_pushes("1").await.unwrap(), 1);
+        assert_eq!(store.pending_pushes().await.unwrap(), 0);
+        change(user("1", "alice")).await;
+        let claimed = store
+            .claim_push("1", THERE, "f", NOW, NOW + 30)
+            .await
+            .unwrap()
+            .unwrap();
+        store
+            .settle_push(&claimed, &Settlement::Foreign, NOW)
+            .await
+            .unwrap();
+        let alice = store.user_by_name("alice").await.unwrap().unwrap();
+        assert!(alice.elsewhere);
+        change(alice).await;
+        assert_eq!(
+            store.pending_pushes().await.unwrap(),
+            0,
+            "left alone for good"
+        );
+    }
+
     pub(super) async fn answers_a_ping(store: &Store) {
         store.ping().await.unwrap();
         store.close().await;
@@ -312,26 +591,50 @@ mod contract {
     }
 }
 
-macro_rules! sqlite_keeps {
-    ($($promise:ident),+ $(,)?) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $promise() {
-            let folder = tempfile::tempdir().unwrap();
-            contract::$promise(&open(&folder).await).await;
+macro_rules! both_keep {
+    ($($promise:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let folder = tempfile::tempdir().unwrap();
+                super::contract::$promise(&super::open(&folder).await).await;
+            })+
         }
-    )+};
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                super::contract::$promise(&super::on_postgres().await).await;
+            })+
+        }
+    };
 }
 
-sqlite_keeps! {
+both_keep! {
     users_are_found_by_identity_and_by_name, identities_keep_their_order_and_their_user,
     a_username_given_up_stays_reserved, users_are_listed_page_by_page,
     one_transaction_decides_on_what_the_last_one_wrote, the_audit_trail_is_written_with_its_change,
     one_sign_in_opens_one_session, a_session_that_ended_stays_ended,
     housekeeping_drops_what_is_long_over, logins_are_noted_and_written_later, answers_a_ping,
+    what_an_administrator_decides_is_kept_apart, many_names_are_decided_in_one_transaction,
+    users_are_counted_one_by_one, an_identity_that_is_left_out_is_forgotten,
+    an_issuer_is_replaced_and_nobody_is_lost, a_name_is_released, the_newest_claims_of_a_user_are_kept,
+    a_push_is_delivered_by_one_and_never_lost,
+}
+
+async fn on_postgres() -> Store {
+    let postgres = Postgres::shared();
+    Store::open(&postgres.place(&postgres.database()))
+        .await
+        .unwrap()
+}
+
+fn at(file: &Path) -> StorePlace {
+    StorePlace::Sqlite(file.to_owned())
 }
 
 async fn open(folder: &tempfile::TempDir) -> Store {
-    Store::open(&folder.path().join("store.db")).await.unwrap()
+    let file = folder.path().join("store.db");
+    Store::open(&at(&file)).await.unwrap()
 }
 
 async fn raw(file: &Path) -> SqliteConnection {
@@ -378,8 +681,7 @@ async fn a_transaction_that_is_dropped_writes_nothing_and_blocks_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
     for _ in 0..20 {
-        let asked = question("1", None);
-        let writing = store.transact(&asked, NOW, |_| (stored(user("1", "alice")), ()));
+        let writing = transact(&store, "1", None, |_| (stored(user("1", "alice")), ()));
         let _ = tokio::time::timeout(std::time::Duration::from_micros(300), writing).await;
     }
     write(&store, user("2", "bob")).await;
@@ -392,7 +694,7 @@ async fn processes_that_start_at_once_make_one_set_of_tables() {
     let mut opening = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let file = folder.path().join("store.db");
-        opening.spawn(async move { Store::open(&file).await });
+        opening.spawn(async move { Store::open(&at(&file)).await });
     }
     for opened in opening.join_all().await {
         opened.unwrap().ping().await.unwrap();
@@ -403,10 +705,18 @@ async fn processes_that_start_at_once_make_one_set_of_tables() {
 async fn opening_to_read_makes_nothing_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.db");
-    assert!(Store::open_existing(&file).await.unwrap().is_none());
+    assert!(
+        Store::open_existing(&at(&file), Access::Read)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(!file.exists());
     let writer = open(&folder).await;
-    let reader = Store::open_existing(&file).await.unwrap().unwrap();
+    let reader = Store::open_existing(&at(&file), Access::Read)
+        .await
+        .unwrap()
+        .unwrap();
     write(&writer, user("1", "alice")).await;
     assert!(
         reader.user_by_name("alice").await.unwrap().is_some(),
@@ -431,7 +741,7 @@ async fn faults_say_what_to_do() {
         ("text", "is not a SQLite database"),
         ("folder", "is a folder"),
     ] {
-        let Err(error) = Store::open(&path(name)).await else {
+        let Err(error) = Store::open(&at(&path(name))).await else {
             panic!("{name} was opened");
         };
         assert!(error.to_string().contains(fault), "{error}");
@@ -446,17 +756,21 @@ async fn another_version_is_told_apart() {
     let file = folder.path().join("store.db");
     open(&folder).await.close().await;
     let mut database = raw(&file).await;
-    let version =
-        |version: i64| sqlx::query("update _sqlx_migrations set version = ?").bind(version);
+    let version = |version: i64| {
+        sqlx::query(
+            "update _sqlx_migrations set version = ? where version = (select max(version) from _sqlx_migrations)",
+        )
+        .bind(version)
+    };
     for (found, fault) in [(999_999, "another version"), (0, "an earlier version")] {
         version(found).execute(&mut database).await.unwrap();
-        let Err(error) = Store::open_existing(&file).await else {
+        let Err(error) = Store::open_existing(&at(&file), Access::Read).await else {
             panic!("version {found} was opened");
         };
         assert!(error.to_string().contains(fault), "{error}");
     }
     version(999_999).execute(&mut database).await.unwrap();
-    let Err(error) = Store::open(&file).await else {
+    let Err(error) = Store::open(&at(&file)).await else {
         panic!("a later version was opened");
     };
     assert!(error.to_string().contains("another version"), "{error}");

@@ -10,6 +10,7 @@ pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod lying_provider;
 pub(crate) mod peer;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod proxy;

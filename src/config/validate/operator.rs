@@ -3,43 +3,77 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::{address, secret};
 use crate::config::file::Section;
 use crate::config::value::Value;
-use crate::config::{Admin, Log, Secret, Server, Store};
+use crate::config::{Admin, Log, Secret, Server, Store, StorePlace};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// `[store]`.
 pub(super) fn store(section: &Section<'_>) -> Option<Store> {
-    let sqlite = section.get("url", sqlite);
+    let place = section.get("url", place);
+    let password = section.optional("password", secret::secret);
     let audit_retention = section.get("audit_retention", |value| {
         value.duration(DAY..=36_500 * DAY)
     });
+    let place = match (place?, password?) {
+        (StorePlace::Sqlite(_), Some(_)) => {
+            let expected = "no password with a SQLite file";
+            return section.refuse("password", "a password", expected, "leave the key out");
+        }
+        (StorePlace::Postgres { url, .. }, password) => StorePlace::Postgres { url, password },
+        (sqlite, None) => sqlite,
+    };
     Some(Store {
-        sqlite: sqlite?,
+        place,
         audit_retention: audit_retention?,
     })
 }
 
-fn sqlite(value: &Value<'_>) -> Option<PathBuf> {
+const PLACE: &str = r#"a file such as "sqlite:vestibule.db", or "postgres://user@host/database""#;
+
+fn place(value: &Value<'_>) -> Option<StorePlace> {
     let url = value.text()?;
-    let expected = r#"a file such as "sqlite:vestibule.db""#;
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return value.not_supported_yet(expected);
+    match url.split_once(':') {
+        Some(("sqlite", path)) => sqlite(value, path).map(StorePlace::Sqlite),
+        Some(("postgres" | "postgresql", _)) => postgres(value, url),
+        _ => value.refuse(PLACE, "begin with sqlite: or postgres:"),
     }
-    let Some(path) = url.strip_prefix("sqlite:") else {
-        return value.refuse(expected, "begin with sqlite:");
-    };
+}
+
+fn sqlite(value: &Value<'_>, path: &str) -> Option<PathBuf> {
     let path = path.strip_prefix("//").unwrap_or(path);
     match path {
-        "" => value.refuse(expected, "name a file after sqlite:"),
-        ":memory:" => value.refuse(expected, "users must outlive the process: name a file"),
-        _ if path.ends_with('/') => value.refuse(expected, "name a file, not a folder"),
+        "" => value.refuse(PLACE, "name a file after sqlite:"),
+        ":memory:" => value.refuse(PLACE, "users must outlive the process: name a file"),
+        _ if path.ends_with('/') => value.refuse(PLACE, "name a file, not a folder"),
         _ if path.contains(['?', '#', '\0']) => {
-            value.refuse(expected, "write no options behind the file's name")
+            value.refuse(PLACE, "write no options behind the file's name")
         }
         _ => Some(value.document().resolve(path)),
+    }
+}
+
+fn postgres(value: &Value<'_>, text: &str) -> Option<StorePlace> {
+    let Ok(url) = Url::parse(text) else {
+        return value.refuse(PLACE, "write it as postgres://user@host:5432/database");
+    };
+    let secret = |name: &str| name.eq_ignore_ascii_case("password");
+    if url.password().is_some() || url.query_pairs().any(|(name, _)| secret(&name)) {
+        let found = "a url with a password in it";
+        let hint = r#"secrets are never written in this file: set store.password, such as { file = "store_password" }"#;
+        return value.refuse_found(found, "a url without a password", hint);
+    }
+    match (url.username(), url.path().trim_start_matches('/')) {
+        ("", _) => value.refuse(PLACE, "name the database user before the @"),
+        (_, "") => value.refuse(PLACE, "name the database behind the host"),
+        _ => Some(StorePlace::Postgres {
+            url,
+            password: None,
+        }),
     }
 }
 

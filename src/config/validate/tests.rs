@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{
     Access, ClientAuthentication, Config, Fallback, Fault, Faults, IdTokenAlgorithm, KEYS, Key,
-    Lifetime, Missing, Problem, Source, Support, Sync,
+    Lifetime, Missing, Problem, Source, StorePlace, Support, Sync,
 };
 
 /// A folder with the secrets that the texts below name.
@@ -106,8 +106,11 @@ fn the_smallest_file_takes_every_default() {
         b"a session key of 32 bytes or more!!",
         "the trailing newline is trimmed"
     );
-    assert!(config.store.sqlite.ends_with("vestibule.db"));
-    assert!(config.store.sqlite.is_absolute(), "resolved by the folder");
+    let StorePlace::Sqlite(file) = &config.store.place else {
+        panic!("expected a SQLite file, found {}", config.store.place);
+    };
+    assert!(file.ends_with("vestibule.db"));
+    assert!(file.is_absolute(), "resolved by the folder");
     assert_eq!(
         config.admin.unwrap().listen,
         "127.0.0.1:9180".parse().unwrap()
@@ -329,8 +332,6 @@ fn what_is_not_built_is_said_to_be() {
         .map(|(header, line, key)| (with(header, line), *key))
         .collect();
     for (more, key) in [
-        ("[store]\nurl = \"postgres://u@h/d\"", "store.url"),
-        ("[store]\npassword = { env = \"X\" }", "store.password"),
         ("[[access.rules]]\nrequire = \"true\"", "access.rules"),
         ("[[directories]]\nname = \"SECOND\"", "directories[1]"),
         (

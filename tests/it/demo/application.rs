@@ -39,6 +39,8 @@ fn application() -> (Runtime, Application) {
                 id: "1".into(),
                 directory: "D".into(),
                 status: UserStatus::Active,
+                deactivated: false,
+                elsewhere: false,
                 fields: fields.into(),
                 identities: Vec::new(),
                 created_at: 0,

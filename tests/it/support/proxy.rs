@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::application::Application;
 use super::browser::Browser;
+use super::postgres::{PASSWORD, Postgres};
 use super::process::Process;
 use super::provider::{Client, Provider};
 use super::tls::Pair;
@@ -142,6 +143,13 @@ impl Setup {
         self.files.push(("privkey.pem", pair.key.clone()));
         self.with("[server.tls]", "certificate", "\"fullchain.pem\"")
             .with("[server.tls]", "private_key", "\"privkey.pem\"")
+    }
+
+    /// Keeps users and sessions in this database instead of a file.
+    pub(crate) fn on_postgres(mut self, postgres: &Postgres, database: &str) -> Self {
+        self.files.push(("store_password", PASSWORD.to_owned()));
+        self.with("[store]", "url", &format!("{:?}", postgres.url(database)))
+            .with("[store]", "password", "{ file = \"store_password\" }")
     }
 
     /// Sets an environment variable of the process.

@@ -26,8 +26,10 @@ fn is_for_another_choice(comment: &str) -> bool {
 fn everything(choices: bool) -> String {
     let switched_on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => {
-            let on = choices || !is_for_another_choice(setting);
-            on.then(|| setting.to_owned()).unwrap_or_default()
+            match choices || !is_for_another_choice(setting) {
+                true => setting.to_owned(),
+                false => String::new(),
+            }
         }
         _ => line.to_owned(),
     };

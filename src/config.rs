@@ -23,6 +23,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::expression::Expression;
+
 pub use certificate::{Pair, PairFault, Tls, TlsFile, TlsFiles};
 pub use fault::{Fault, Faults, Problem};
 pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
@@ -45,6 +47,8 @@ pub struct Config {
     pub session: Session,
     /// `[store]`.
     pub store: Store,
+    /// `access.rules`, in the file's order.
+    pub access: Vec<AccessRule>,
     /// `[[directories]]`; at least one.
     pub directories: Vec<Directory>,
     /// `[[routes]]`, first match wins.
@@ -58,18 +62,29 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every claim name that a mapping reads, and so what headers of user fields need. The session
-    /// token's username claim may be among them: it stands for the provider's own `username_claim`.
+    /// Every claim name that a mapping, rule or condition reads, and so what headers of user fields need. The
+    /// session token's username claim may be among them: it stands for the provider's own `username_claim`.
     pub fn claims_in_use(&self) -> BTreeSet<String> {
-        self.directories
+        let mut names = BTreeSet::new();
+        let self_provisioning = self
+            .directories
             .iter()
-            .flat_map(|directory| &directory.mapping)
-            .flat_map(|(_, rule)| match &rule.source {
-                Source::Claims(names) => names.as_slice(),
-                Source::Value(_) => &[],
-            })
-            .cloned()
-            .collect()
+            .filter_map(Directory::self_provisioning);
+        for directory in self_provisioning {
+            names.extend(directory.claims_in_use());
+        }
+        let rules = self.access.iter().map(|rule| &rule.require);
+        for rule in rules.chain(self.route_rules()) {
+            names.extend(rule.claims().iter().cloned());
+        }
+        names
+    }
+
+    /// The rules of routes, in the file's order.
+    pub fn route_rules(&self) -> impl Iterator<Item = &Expression> {
+        self.routes
+            .iter()
+            .filter_map(|route| route.require.as_ref())
     }
 }
 

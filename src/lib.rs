@@ -20,6 +20,7 @@
 // Rank 0
 pub mod config;
 pub mod environment;
+pub mod expression;
 pub mod page;
 pub mod sealing;
 pub mod telemetry;

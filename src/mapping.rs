@@ -5,9 +5,11 @@ mod policy;
 mod value;
 
 use crate::config::{self, FieldRule, Missing, Source, Sync, UserField};
+use crate::expression::{self, Expression, Subject};
 use crate::oidc::ClaimSet;
 
 pub use policy::{Settled, settle};
+pub use value::{checked as checked_value, text as claim_text};
 
 /// A directory's compiled mapping.
 #[derive(Debug, Clone)]
@@ -29,7 +31,8 @@ pub struct MappedField {
     pub field: UserField,
     /// The value; `None` is missing; an error says expected and found, never the value.
     pub value: Result<Option<String>, String>,
-    /// The claim it came from; `None` for a constant or when none was present.
+    /// The claim it came from, or those that its expression names, with commas between; `None` for a constant or
+    /// when none was present.
     pub claim: Option<String>,
     /// When it is written.
     pub sync: Sync,
@@ -39,18 +42,18 @@ pub struct MappedField {
 
 impl Mapping {
     /// Compiles a directory's mapping.
-    pub fn new(directory: &config::Directory) -> Self {
+    pub fn new(directory: &config::SelfProvisioning) -> Self {
         Self {
             rules: directory.mapping.clone(),
         }
     }
 
-    /// Maps a claim set.
-    pub fn explain(&self, claims: &ClaimSet) -> Explanation {
+    /// Maps a claim set; `subject` is made of the same claims.
+    pub fn explain(&self, claims: &ClaimSet, subject: &Subject) -> Explanation {
         let fields = self
             .rules
             .iter()
-            .map(|(field, rule)| mapped(*field, rule, claims));
+            .map(|(field, rule)| mapped(*field, rule, claims, subject));
         Explanation {
             fields: fields.collect(),
         }
@@ -60,8 +63,10 @@ impl Mapping {
     /// for a constant and a field that is not mapped.
     pub fn sources(&self, field: UserField) -> Option<String> {
         let (_, rule) = self.rules.iter().find(|(mapped, _)| *mapped == field)?;
-        let Source::Claims(names) = &rule.source else {
-            return None;
+        let names: Vec<&String> = match &rule.source {
+            Source::Claims(names) => names.iter().collect(),
+            Source::Expression(expression) => expression.claims().iter().collect(),
+            Source::Value(_) => return None,
         };
         let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
         let noun = if names.len() == 1 { "claim" } else { "claims" };
@@ -76,10 +81,11 @@ impl Explanation {
     }
 }
 
-fn mapped(field: UserField, rule: &FieldRule, claims: &ClaimSet) -> MappedField {
+fn mapped(field: UserField, rule: &FieldRule, claims: &ClaimSet, subject: &Subject) -> MappedField {
     let (claim, value) = match &rule.source {
         Source::Value(constant) => (None, constant_value(field, constant)),
         Source::Claims(names) => claimed_value(field, names, claims),
+        Source::Expression(expression) => computed_value(field, expression, subject),
     };
     MappedField {
         field,
@@ -116,6 +122,26 @@ fn claimed_value(field: UserField, names: &[String], claims: &ClaimSet) -> (Opti
         .map(Some)
         .map_err(|fault| format!("{}: {fault} in claim {name:?}", field.name()));
     (Some(name.clone()), value)
+}
+
+/// Where a claim that it names is missing, an expression that fails is missing too; every other failure is a
+/// fault.
+fn computed_value(
+    field: UserField,
+    expression: &Expression,
+    subject: &Subject,
+) -> (Option<String>, Value) {
+    let names: Vec<&str> = expression.claims().iter().map(String::as_str).collect();
+    let names = (!names.is_empty()).then(|| names.join(", "));
+    let text = match expression.text_of(subject) {
+        Ok(Some(text)) => text,
+        Ok(None) | Err(expression::Fault::Missing(_)) => return (names, Ok(None)),
+        Err(fault) => return (names, Err(format!("{}: {fault}", field.name()))),
+    };
+    let value = value::checked(field, text)
+        .map(Some)
+        .map_err(|fault| format!("{}: {fault} in its expression", field.name()));
+    (names, value)
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //! become an [`Account`], or a refusal that says why. The order and the outcomes are the design's.
 
 mod decision;
+mod directories;
 mod entry;
 mod fields;
 mod naming;
+mod rules;
+mod sign_in;
 mod verdict;
 
 use crate::config::{self, UserField};
@@ -14,12 +17,13 @@ use crate::oidc::{ClaimSet, Claims};
 use crate::store::{self, Facts, Question, Store, User, Wanted};
 use crate::telemetry::RequestId;
 
-use decision::Rules;
+use directories::Directories;
+use sign_in::SignIn;
 use verdict::Decided;
 
 /// Decides and writes.
 pub struct Provisioning {
-    rules: Rules,
+    directories: Directories,
     store: Store,
 }
 
@@ -61,6 +65,7 @@ pub enum Outcome {
     Unchanged,
     RenameKept,
     Adopted,
+    OwnedElsewhere,
     Conflict,
     Inactive,
     Refused,
@@ -78,6 +83,8 @@ pub struct Refusal {
     pub reason: String,
     /// The user field or claim that the person's page names, if one is at fault.
     pub field: Option<String>,
+    /// What the operator tells people whom an access rule refuses.
+    pub message: Option<String>,
 }
 
 /// A sign-in that came to no account.
@@ -100,7 +107,11 @@ pub struct Decision {
     pub directory: String,
     /// Why, in one sentence.
     pub reason: String,
-    /// The mapping, field by field.
+    /// The access rule that says no, as the file has it.
+    pub rule: Option<String>,
+    /// Directories that were asked before, and why they do not take this person.
+    pub others: Vec<(String, String)>,
+    /// The mapping, field by field; without fields where no mapping writes to the user.
     pub explanation: Explanation,
     /// The user as stored now, if known.
     pub before: Option<User>,
@@ -134,6 +145,7 @@ impl Outcome {
             Outcome::Unchanged => "unchanged",
             Outcome::RenameKept => "rename-kept",
             Outcome::Adopted => "adopted",
+            Outcome::OwnedElsewhere => "owned-elsewhere",
             Outcome::Conflict => "conflict",
             Outcome::Inactive => "inactive",
             Outcome::Refused => "refused",
@@ -145,7 +157,7 @@ impl Provisioning {
     /// Compiles the directories' mappings.
     pub fn new(config: &config::Config, store: Store) -> Self {
         Self {
-            rules: Rules::new(config),
+            directories: Directories::new(config),
             store,
         }
     }
@@ -180,14 +192,12 @@ impl Provisioning {
         request: RequestId,
         now: UnixSeconds,
     ) -> Result<Account, Error> {
-        let explanation = self.rules.mapping.explain(session_claims);
-        let wanted = |_: Option<&User>| self.rules.wanted(&explanation);
+        let sign_in = SignIn::new(&self.directories, person, session_claims);
+        let wanted = |known: Option<&User>| self.directories.wanted(&sign_in, known);
         let question = person.question(&wanted);
         let new_id = random_text::<16>(&SystemRandom);
         let decide = |facts: &Facts| {
-            let decided = self
-                .rules
-                .decide(&person, &explanation, facts, &new_id, now);
+            let decided = self.directories.decide(&sign_in, facts, &new_id, now);
             (entry::change(&person, &decided, request, now), decided)
         };
         let (change, mut decided) = decide(&self.store.facts(&question).await?);
@@ -195,20 +205,9 @@ impl Provisioning {
             decided = self.store.transact(&question, now, decide).await?;
         }
         warn_operator(&decided, request);
-        self.admit(decided)
-    }
-
-    fn admit(&self, decided: Decided) -> Result<Account, Error> {
         let outcome = decided.outcome;
-        match decided.lets_in() {
-            Ok(user) => Ok(Account { user, outcome }),
-            Err((reason, field)) => Err(Error::Refused(Refusal {
-                outcome,
-                directory: self.rules.directory.name.clone(),
-                reason,
-                field,
-            })),
-        }
+        let user = decided.lets_in()?;
+        Ok(Account { user, outcome })
     }
 
     /// What [`Provisioning::provision`] would do for this identity and these claims; writes nothing.
@@ -227,11 +226,10 @@ impl Provisioning {
             issuer,
             subject,
         };
-        let explanation = self.rules.mapping.explain(session_claims);
-        let wanted = |_: Option<&User>| self.rules.wanted(&explanation);
-        let question = person.question(&wanted);
-        let facts = self.store.facts(&question).await?;
-        Ok(self.rules.decision(&person, explanation, &facts))
+        let sign_in = SignIn::new(&self.directories, person, session_claims);
+        let wanted = |known: Option<&User>| self.directories.wanted(&sign_in, known);
+        let facts = self.store.facts(&person.question(&wanted)).await?;
+        Ok(self.directories.decision(&sign_in, &facts))
     }
 }
 
@@ -242,14 +240,14 @@ pub fn explain_unknown(
     provider: &str,
     session_claims: &ClaimSet,
 ) -> Decision {
-    let rules = Rules::new(config);
+    let directories = Directories::new(config);
     let person = Person {
         provider,
         issuer: "",
         subject: "",
     };
-    let explanation = rules.mapping.explain(session_claims);
-    rules.decision(&person, explanation, &Facts::default())
+    let sign_in = SignIn::new(&directories, person, session_claims);
+    directories.decision(&sign_in, &Facts::default())
 }
 
 /// What an operator has to mend, while people still come in or are turned away for no fault of theirs.

@@ -162,8 +162,12 @@ impl Proxy {
         match destination {
             // In a box: other requests need no room for what this one waits for.
             Destination::Own(endpoint) => Box::pin(self.own(endpoint, stripped, id)).await,
-            Destination::Application { access, route } => match access {
-                Access::Login => self.login(stripped, route, reader).await,
+            Destination::Application {
+                access,
+                route,
+                rule,
+            } => match access {
+                Access::Login => self.login(stripped, route, rule, reader).await,
                 Access::Open => self.open(stripped, route, reader).await,
                 Access::Deny => self.denied(&stripped, route, id),
             },
@@ -251,11 +255,16 @@ impl Proxy {
         &self,
         stripped: Stripped<Arriving>,
         route: Option<&config::Route>,
+        rule: Option<usize>,
         reader: &Reader,
     ) -> Answer {
         let Some((session, cookie)) = self.session_of(stripped.headers()).await else {
             return self.sign_in(&stripped, route, reader.id);
         };
+        if rule.is_some_and(|rule| !session.session().passes(rule)) {
+            let rejection = Rejection::of(Kind::RuleDenied);
+            return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
+        }
         let borne = Borne {
             session: &session,
             cookie,

@@ -140,6 +140,8 @@ pub enum Kind {
     SignInNeeded,
     /// 403: a `deny` route.
     RouteDenied,
+    /// 403: the user is signed in, but the route's rule does not hold for them.
+    RuleDenied,
     /// 403: the provider answered with an error, such as `access_denied`.
     ProviderRefused { provider: String, error: String },
     /// 403: the provider's token failed a check.
@@ -149,10 +151,11 @@ pub enum Kind {
     /// 403: the user waits for activation.
     Inactive,
     /// 403: a required field is missing, a value is invalid, a rule says no. `reason` is English and
-    /// holds no claim value; `field` is the user field or claim at fault.
+    /// holds no claim value; `field` is the user field or claim at fault; `message` is the operator's own.
     Refused {
         reason: String,
         field: Option<String>,
+        message: Option<String>,
     },
     /// 403: the person's claims do not fit into a cookie.
     TokenTooLarge,
@@ -195,6 +198,7 @@ impl Kind {
             | Kind::SignInUsed => StatusCode::BAD_REQUEST,
             Kind::SignInNeeded => StatusCode::UNAUTHORIZED,
             Kind::RouteDenied
+            | Kind::RuleDenied
             | Kind::ProviderRefused { .. }
             | Kind::TokenInvalid { .. }
             | Kind::Conflict
@@ -271,6 +275,7 @@ impl Kind {
             Kind::SignInUsed => "sign-in-used",
             Kind::SignInNeeded => "sign-in-needed",
             Kind::RouteDenied => "route-denied",
+            Kind::RuleDenied => "rule-denied",
             Kind::ProviderRefused { .. } => "provider-refused",
             Kind::TokenInvalid { .. } => "token-invalid",
             Kind::Conflict => "conflict",
@@ -303,6 +308,7 @@ impl Kind {
             | Kind::SignInUsed
             | Kind::SignInNeeded
             | Kind::RouteDenied
+            | Kind::RuleDenied
             | Kind::NotFound
             | Kind::MethodNotAllowed { .. }
             | Kind::RequestTimeout

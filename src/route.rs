@@ -33,6 +33,8 @@ pub enum Destination<'r> {
         access: Access,
         /// The route that matched.
         route: Option<&'r config::Route>,
+        /// Its rule's place among those of [`Config::route_rules`].
+        rule: Option<usize>,
     },
     /// 308 to this path: the base path in another spelling (a browser's cookie path is case-sensitive).
     Canonical(String),
@@ -54,12 +56,14 @@ pub struct Routes {
 struct Entry {
     route: config::Route,
     path: String,
+    rule: Option<usize>,
 }
 
 impl Routes {
     /// Compiles the routes of a configuration.
     pub fn new(config: &Config) -> Self {
         let lower = |route: &config::Route| route.path.to_ascii_lowercase();
+        let mut rules = 0..;
         Self {
             base: config.server.public_url.base.clone(),
             auth: config.server.auth_prefix().to_ascii_lowercase(),
@@ -68,6 +72,7 @@ impl Routes {
                 .iter()
                 .map(|route| Entry {
                     path: lower(route),
+                    rule: route.require.as_ref().and_then(|_| rules.next()),
                     route: route.clone(),
                 })
                 .collect(),
@@ -102,12 +107,14 @@ impl Routes {
             return Ok(Destination::Application {
                 access: entry.route.access,
                 route: Some(&entry.route),
+                rule: entry.rule,
             });
         }
         match inside.is_some() && !reserved {
             true => Ok(Destination::Application {
                 access: Access::Login,
                 route: None,
+                rule: None,
             }),
             false => Ok(Destination::NotFound),
         }

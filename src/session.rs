@@ -8,8 +8,10 @@ mod cookie;
 mod opening;
 mod recent;
 mod revocation;
+mod rules;
 mod token;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Lifetime, Secret, UserField};
 use crate::environment::UnixSeconds;
+use crate::expression::Subject;
 use crate::oidc::ClaimSet;
 use crate::sealing::{Purpose, Sealer};
 use crate::store::{self, SessionRecord, Store};
@@ -30,6 +33,8 @@ pub use opening::{OpenError, Opened, SignIn};
 pub use recent::{Recent, Remembered};
 pub use revocation::Liveness;
 pub use token::{KeyFault, TokenKeys};
+
+use rules::RouteRules;
 
 /// Bytes of memory for verified sessions: more than 100,000 of them.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -50,6 +55,8 @@ pub struct Session {
     /// The values of the identity headers: the user header first, then the others in their order.
     values: Box<[Option<Box<str>>]>,
     liveness: Arc<Liveness>,
+    /// One verdict a rule of the routes.
+    verdicts: Box<[bool]>,
     /// When to ask the store again; `i64::MAX` once it has confirmed the session.
     ask_again_at: UnixSeconds,
 }
@@ -70,10 +77,15 @@ impl Session {
         self.expires_at
     }
 
+    /// Whether a route's rule holds for the user, by its place among [`Config::route_rules`].
+    pub fn passes(&self, rule: usize) -> bool {
+        self.verdicts.get(rule).is_some_and(|verdict| *verdict)
+    }
+
     fn weight(&self) -> u32 {
         let values = self.values.iter().flatten();
         let texts = values.fold(self.username.len(), |sum, value| sum + 16 + value.len());
-        (SESSION_BYTES + 2 * self.sid.len() + texts) as u32
+        (SESSION_BYTES + 2 * self.sid.len() + texts + self.verdicts.len()) as u32
     }
 
     /// Whether it is neither ended nor over.
@@ -104,6 +116,9 @@ pub struct Sessions {
     max_lifetime: i64,
     /// The user fields that headers carry beside the username.
     fields: Vec<UserField>,
+    /// The user fields that the token carries: those of headers and of the routes' rules.
+    token_fields: BTreeSet<UserField>,
+    rules: RouteRules,
     known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
     store: Store,
@@ -127,6 +142,8 @@ impl Sessions {
             used_claims: config.claims_in_use().into_iter().collect(),
             lifetime: config.session.lifetime,
             max_lifetime: config.session.max_lifetime.as_secs() as i64,
+            token_fields: token_fields(config),
+            rules: RouteRules::new(config),
             fields: fields.map(|(_, field)| *field).collect(),
             known: Cache::builder()
                 .max_capacity(CACHE_BYTES)
@@ -196,32 +213,46 @@ impl Sessions {
         let sid = claims.get("sid")?.as_str()?;
         claims.get("jti")?.as_str()?;
         let liveness = self.ends.register(sid);
-        let ask_again_at = match self.store.session(sid).await {
+        let (ask_again_at, rules) = match self.store.session(sid).await {
             Ok(Some(record)) => {
                 if record.ended {
                     liveness.end();
                 }
-                UnixSeconds::MAX
+                (UnixSeconds::MAX, Some(record.rules))
             }
             Ok(None) => {
                 liveness.end();
-                now + UNCONFIRMED
+                (now + UNCONFIRMED, None)
             }
             Err(error) => {
                 self.store_answers(Err(&error));
-                now + UNCONFIRMED
+                (now + UNCONFIRMED, None)
             }
         };
-        let session = Arc::new(self.session(&claims, liveness, ask_again_at)?);
+        let verdicts = self
+            .rules
+            .verdicts(rules.as_deref(), || self.subject_of(&claims));
+        let session = Arc::new(self.session(&claims, liveness, verdicts, ask_again_at)?);
         let key = digest_of(token.as_bytes());
         self.known.insert(key, Arc::clone(&session));
         Some(session)
+    }
+
+    /// The person as the token itself tells of them.
+    fn subject_of(&self, claims: &ClaimSet) -> Subject {
+        let username = claims.get(&self.username_claim).and_then(Value::as_str);
+        let username = username.map(|name| (UserField::Username.name(), name));
+        let fields = claims.get("user").and_then(Value::as_object);
+        let fields = fields.into_iter().flatten();
+        let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        Subject::of_claims(claims).as_user(fields.chain(username))
     }
 
     fn session(
         &self,
         claims: &ClaimSet,
         liveness: Arc<Liveness>,
+        verdicts: Box<[bool]>,
         ask_again_at: UnixSeconds,
     ) -> Option<Session> {
         let username = claims.get(&self.username_claim)?.as_str()?;
@@ -242,6 +273,7 @@ impl Sessions {
             expires_at: claims.get("exp")?.as_i64()?,
             values: values.into(),
             liveness,
+            verdicts,
             ask_again_at,
         })
     }
@@ -330,6 +362,18 @@ impl Sessions {
             _ => {}
         }
     }
+}
+
+fn token_fields(config: &Config) -> BTreeSet<UserField> {
+    let of_headers = config.upstream.identity.headers.iter();
+    let of_rules = config.route_rules().flat_map(|rule| rule.user_fields());
+    let of_rules = of_rules.filter_map(|name| UserField::from_name(name));
+    // The token has the username in a claim of its own.
+    let of_rules = of_rules.filter(|field| *field != UserField::Username);
+    of_headers
+        .map(|(_, field)| *field)
+        .chain(of_rules)
+        .collect()
 }
 
 /// What finds a session by its token: SHA-256 of the whole, so that no two tokens are one.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, run, users};
 use crate::config::{self, Config};
-use crate::mapping::{MappedField, Mapping};
+use crate::mapping::MappedField;
 use crate::oidc::{ClaimSet, session_claims};
 use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
 use crate::store::{Access, Store};
@@ -143,7 +143,7 @@ async fn decision(
         true => claims.clone(),
         false => match session_claims(claims, provider, &config.session) {
             Ok(mapped) => mapped,
-            Err(fault) => return Ok(refused(config, claims, fault.to_string())),
+            Err(fault) => return Ok(refused(config, provider, claims, fault.to_string())),
         },
     };
     let place = &config.store.place;
@@ -183,15 +183,19 @@ fn is_of_session(config: &Config, provider: &config::Provider, claims: &ClaimSet
 }
 
 /// A sign-in that ends before provisioning.
-fn refused(config: &Config, claims: &ClaimSet, reason: String) -> Decision {
-    let directory = &config.directories[0];
+fn refused(
+    config: &Config,
+    provider: &config::Provider,
+    claims: &ClaimSet,
+    reason: String,
+) -> Decision {
     Decision {
         outcome: Outcome::Refused,
-        directory: directory.name.clone(),
         reason,
-        explanation: Mapping::new(directory).explain(claims),
+        rule: None,
         before: None,
         after: None,
+        ..explain_unknown(config, &provider.name, claims)
     }
 }
 
@@ -202,11 +206,15 @@ fn write_json(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
         .iter()
         .map(|mapped| (mapped.field.name().to_owned(), field_json(mapped, decision)))
         .collect();
+    let other = |(name, why): &(String, String)| json!({ "directory": name, "reason": why });
+    let others: Vec<Value> = decision.others.iter().map(other).collect();
     let explained = json!({
         "outcome": decision.outcome.as_str(),
         "directory": decision.directory,
         "reason": decision.reason,
+        "rule": decision.rule,
         "fields": fields,
+        "passed_over": others,
     });
     serde_json::to_writer_pretty(&mut *out, &explained)?;
     writeln!(out)
@@ -264,7 +272,14 @@ fn write_table(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
     }
     writeln!(out, "outcome    {}", decision.outcome.as_str())?;
     writeln!(out, "directory  {}", decision.directory)?;
-    writeln!(out, "reason     {}", decision.reason)
+    writeln!(out, "reason     {}", decision.reason)?;
+    if let Some(rule) = &decision.rule {
+        writeln!(out, "rule       {rule}")?;
+    }
+    for (name, why) in &decision.others {
+        writeln!(out, "not in     {name}: {why}")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

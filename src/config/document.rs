@@ -65,6 +65,11 @@ impl<'a> Document<'a> {
         });
     }
 
+    /// What the file says there; a default is not there.
+    pub(super) fn source_of(&self, span: &Range<usize>) -> &str {
+        self.source.get(span.clone()).unwrap_or_default()
+    }
+
     /// Line and column of a byte offset, both from 1, the column in characters.
     pub(super) fn position(&self, offset: usize) -> (usize, usize) {
         let before = self.source.get(..offset).unwrap_or(self.source);

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
@@ -161,6 +162,16 @@ impl<'a> Section<'a> {
         entries
     }
 
+    /// Takes a key as asked for, without reading it.
+    pub(super) fn take(&self, name: &str) {
+        self.taken.borrow_mut().insert(name.to_owned());
+    }
+
+    /// A path of the file, which starts from the file's own folder.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.document.resolve(path)
+    }
+
     /// Reports a key of this table as invalid for a reason that spans several keys. Always `None`.
     pub(super) fn refuse<T>(
         &self,
@@ -182,16 +193,6 @@ impl<'a> Section<'a> {
         let names = self.table.into_iter().flat_map(|table| table.keys());
         let names = names.map(|name| name.get_ref().to_string());
         self.taken.borrow_mut().extend(names);
-    }
-
-    /// Reports the whole table as something that this version does not have.
-    pub(super) fn skip(&self, expected: &str) {
-        self.forget_leftovers();
-        let words = ["another table".to_owned(), expected.to_owned()];
-        let hint = Some("this version does not have the feature; remove the table".to_owned());
-        let problem = Problem::NotSupportedYet;
-        self.document
-            .fault(&self.span, &self.path, problem, words, hint);
     }
 
     /// Notes something allowed that the operator should know of a key of this table.

@@ -1,5 +1,6 @@
 //! The sections of the file as validated values, one file a section.
 
+mod access;
 mod directory;
 mod field;
 mod provider;
@@ -10,6 +11,7 @@ mod upstream;
 
 use super::Secret;
 
+pub use access::*;
 pub use directory::*;
 pub use field::UserField;
 pub use provider::*;

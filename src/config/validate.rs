@@ -8,6 +8,7 @@ mod address;
 mod directory;
 mod operator;
 mod provider;
+mod rule;
 mod secret;
 mod server;
 mod session;
@@ -20,7 +21,7 @@ use std::path::Path;
 use super::document::Document;
 use super::fault::{Fault, Faults, Problem};
 use super::file::Section;
-use super::{Config, Directory, UserField};
+use super::{Config, Directory, SelfProvisioning, UserField};
 
 /// Reads and validates `path`, and the secrets that it names.
 ///
@@ -87,10 +88,8 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
         session::session(section, server.as_ref())
     });
     let store = top.section("store", operator::store);
-    let _no_rules_yet = top.section("access", |_| Some(()));
-    let directories = at_least_one(top, "directories", |place, section| {
-        directory::directory(section, place, &provider_names)
-    });
+    let access = top.section("access", rule::access);
+    let directories = directory::directories(top, &provider_names);
     let mapped = directories.as_deref().map(mapped_fields);
     let upstream = top.section("upstream", |section| {
         upstream::upstream(section, server.as_ref(), mapped.as_ref())
@@ -109,6 +108,7 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
         providers: providers?,
         session: session?,
         store: store?,
+        access: access?,
         directories: directories?,
         routes: routes?,
         admin: admin?,
@@ -134,13 +134,14 @@ fn at_least_one<T>(
     }
 }
 
-/// The user fields that every directory maps: only those have a value for each user.
+/// The user fields that every directory with a mapping maps: only those have a value for each user.
 fn mapped_fields(directories: &[Directory]) -> BTreeSet<UserField> {
-    let of = |directory: &Directory| -> BTreeSet<UserField> {
-        directory.mapping.iter().map(|(field, _)| *field).collect()
+    let of = |rules: &SelfProvisioning| -> BTreeSet<UserField> {
+        rules.mapping.iter().map(|(field, _)| *field).collect()
     };
     directories
         .iter()
+        .filter_map(Directory::self_provisioning)
         .map(of)
         .reduce(|a, b| a.intersection(&b).copied().collect())
         .unwrap_or_default()

@@ -84,6 +84,29 @@ impl<'v> Value<'v> {
         self.report(Problem::Invalid, found.into(), expected.into(), hint)
     }
 
+    /// As `refuse_found`, at a place inside of the string: so many characters from its beginning. Where the string
+    /// has escapes its characters cannot be counted in the file, and the fault is told at its beginning.
+    pub(super) fn refuse_inside<T>(
+        &self,
+        characters: usize,
+        [found, expected]: [String; 2],
+        hint: &str,
+    ) -> Option<T> {
+        let raw = self.document.source_of(&self.span);
+        let plain = self.as_text().filter(|text| {
+            let quoted = raw.get(1..raw.len().saturating_sub(1));
+            quoted == Some(text) && raw.starts_with(['"', '\''])
+        });
+        let inside = plain.and_then(|text| text.char_indices().nth(characters));
+        let offset = inside.map_or(0, |(offset, _)| offset + 1);
+        let at = self.span.start + offset..self.span.end;
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        let problem = Problem::Invalid;
+        self.document
+            .fault(&at, &self.path, problem, [found, expected], hint);
+        None
+    }
+
     /// Reports that no key has the free name that the file gives this value. Always `None`.
     pub(super) fn unknown<T>(&self, expected: impl Into<String>, hint: &str) -> Option<T> {
         let words = [format!("{:?}", self.name), expected.into()];

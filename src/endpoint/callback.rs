@@ -118,7 +118,11 @@ impl Endpoints {
                 let kind = match refusal.outcome {
                     Outcome::Conflict => Kind::Conflict,
                     Outcome::Inactive => Kind::Inactive,
-                    _ => refused(&refusal.reason, refusal.field.clone()),
+                    _ => Kind::Refused {
+                        reason: refusal.reason.clone(),
+                        field: refusal.field.clone(),
+                        message: refusal.message.clone(),
+                    },
                 };
                 Rejection::because(kind, refusal)
             }
@@ -234,5 +238,6 @@ fn refused(reason: &impl ToString, field: Option<String>) -> Kind {
     Kind::Refused {
         reason: reason.to_string(),
         field,
+        message: None,
     }
 }

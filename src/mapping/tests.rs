@@ -31,8 +31,9 @@ fn value_of(source: Source, claims: serde_json::Value) -> Value {
 }
 
 fn one(field: UserField, source: Source, claims: serde_json::Value) -> MappedField {
+    let claims = set(claims);
     mapping(&[(field, source)])
-        .explain(&set(claims))
+        .explain(&claims, &Subject::of_claims(&claims))
         .fields
         .remove(0)
 }

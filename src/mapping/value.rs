@@ -1,6 +1,7 @@
 //! From a claim's JSON to a field's text, and what a field's text may be. Faults say expected and found,
 //! never the value.
 
+use icu_locale_core::LanguageIdentifier;
 use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory;
 use serde_json::Value;
@@ -13,8 +14,11 @@ use crate::store::{Skeleton, forbidden_character};
 /// (254 characters, RFC 5321 4.5.3.1.3) and even percent-encoded such a value fits a header field.
 const LONGEST: usize = 255;
 
-/// Absent, null and "" are missing; numbers and booleans are their JSON text.
-pub(super) fn text(claim: &Value) -> Result<Option<String>, String> {
+/// A claim's text: null and "" are missing (`None`), numbers and booleans are their JSON text.
+///
+/// # Errors
+/// An array or an object.
+pub fn text(claim: &Value) -> Result<Option<String>, String> {
     match claim {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
@@ -26,7 +30,10 @@ pub(super) fn text(claim: &Value) -> Result<Option<String>, String> {
 }
 
 /// `text` if the field may have it.
-pub(super) fn checked(field: UserField, text: String) -> Result<String, String> {
+///
+/// # Errors
+/// What was expected and what was found, without the value.
+pub fn checked(field: UserField, text: String) -> Result<String, String> {
     let length = text.chars().count();
     if length > LONGEST {
         return Err(format!(
@@ -38,6 +45,20 @@ pub(super) fn checked(field: UserField, text: String) -> Result<String, String> 
     }
     match field {
         UserField::Username => checked_username(&text)?,
+        UserField::TimeZone if !is_time_zone(&text) => {
+            return Err(
+                "expected a time zone such as Europe/Paris, or the number of one of WorkflowGen's, found something else"
+                    .to_owned(),
+            );
+        }
+        // Some providers write `en_US` (OpenID Connect Core 5.1).
+        UserField::Language
+            if LanguageIdentifier::try_from_str(&text.replace('_', "-")).is_err() =>
+        {
+            return Err(
+                "expected a language such as en or fr-CA (BCP 47), found something else".to_owned(),
+            );
+        }
         UserField::Email if !is_email_address(&text) => {
             return Err(
                 "expected one e-mail address with a single @, found something else".to_owned(),
@@ -62,6 +83,22 @@ fn checked_username(text: &str) -> Result<(), String> {
         }
         false => Ok(()),
     }
+}
+
+/// A number of WorkflowGen's own list; a name of the IANA's (at most three parts of letters, digits, `_`, `+` and `-`); or
+/// one of Windows', which ends in `Time`. The shape only: lists of names grow, and the application has the last word.
+fn is_time_zone(text: &str) -> bool {
+    let number = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
+    };
+    let windows = |c: char| c.is_ascii_alphabetic() || " .()-".contains(c);
+    number
+        || ((1..=3).contains(&text.split('/').count()) && text.split('/').all(part))
+        || (text.ends_with(" Time") && text.chars().all(windows))
 }
 
 /// One addr-spec of RFC 5322 3.4.1 without quoting, comments and folding, letters and digits of all
@@ -134,6 +171,44 @@ mod tests {
             "alice@exam\u{202e}ple.com",
         ] {
             assert!(!is_email_address(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn time_zones_and_languages_have_their_shapes() {
+        for (field, good, bad) in [
+            (
+                UserField::TimeZone,
+                &[
+                    "Europe/Paris",
+                    "America/Argentina/Ushuaia",
+                    "UTC",
+                    "Etc/GMT+5",
+                    "42",
+                    "W. Europe Standard Time",
+                ][..],
+                &[
+                    "Europe/",
+                    "/Paris",
+                    "a/b/c/d",
+                    "123456",
+                    "+02:00",
+                    "Paris Europe",
+                    "Europe/<Paris>",
+                ][..],
+            ),
+            (
+                UserField::Language,
+                &["en", "fr-CA", "zh-Hant-TW", "en_US", "DE"][..],
+                &["English", "f", "fr-", "fr CA", "en-GB-oxendict-"][..],
+            ),
+        ] {
+            for text in good {
+                assert_eq!(checked(field, (*text).to_owned()), Ok((*text).to_owned()));
+            }
+            for text in bad {
+                checked(field, (*text).to_owned()).unwrap_err();
+            }
         }
     }
 

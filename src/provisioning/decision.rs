@@ -1,52 +1,53 @@
-//! The design's table of outcomes, in its order, as a pure function: a directory's rules, what its
-//! mapping makes of the claims, and what the store knows become one [`Decided`]. `provision` and
+//! The design's table of outcomes, in its order, as a pure function: the directories' rules, what their
+//! mappings make of the claims, and what the store knows become one [`Decided`]. `provision` and
 //! `explain` both call it, so they cannot disagree.
 
-use crate::config::{self, Adopt, UserField};
 use crate::environment::UnixSeconds;
-use crate::mapping::{Explanation, Mapping};
-use crate::store::{Facts, Skeleton, User, Wanted};
+use crate::mapping::Explanation;
+use crate::store::{Facts, User, Wanted};
 
-use super::naming::username;
+use super::directories::{Directories, Directory};
+use super::rules::Rules;
+use super::sign_in::SignIn;
 use super::verdict::{Decided, No, Yes, with_status};
-use super::{Decision, Outcome, Person};
+use super::{Decision, Outcome};
 
-/// A directory's rules, compiled.
-pub(super) struct Rules {
-    pub(super) directory: config::Directory,
-    pub(super) mapping: Mapping,
-    pub(super) reserved: Vec<Skeleton>,
-}
-
-impl Rules {
-    /// Exactly one directory is built so far; the configuration refuses more.
-    pub(super) fn new(config: &config::Config) -> Self {
-        let directory = config.directories[0].clone();
-        Self {
-            mapping: Mapping::new(&directory),
-            reserved: directory
-                .reserved_usernames
-                .iter()
-                .map(|name| Skeleton::of(name))
-                .collect(),
-            directory,
+impl Directories {
+    /// What the store has to find out for this person, now that the user of their identity is known or that there
+    /// is none.
+    pub(super) fn wanted(&self, sign_in: &SignIn<'_>, known: Option<&User>) -> Wanted {
+        let (rules, username) = match known {
+            Some(user) => {
+                let rules = self.rules_of(user);
+                let username = rules.and_then(|rules| sign_in.mapped_username(rules));
+                (rules, username)
+            }
+            None => {
+                let rules = sign_in.taker().ok();
+                let username = match rules {
+                    Some(rules) => sign_in.mapped_username(rules),
+                    None => self.token_username(sign_in).ok(),
+                };
+                (rules, username)
+            }
+        };
+        Wanted {
+            username,
+            directory: rules.map_or_else(String::new, |rules| rules.name.clone()),
+            count: rules.is_some_and(|rules| rules.config.max_users.is_some()),
         }
     }
 
-    /// What the store has to find out for this person.
-    pub(super) fn wanted(&self, explanation: &Explanation) -> Wanted {
-        Wanted {
-            username: username(explanation).map(str::to_owned),
-            directory: self.directory.name.clone(),
-            count: self.directory.max_users.is_some(),
-        }
+    /// The rules that write to a user: none for one who is provisioned elsewhere.
+    fn rules_of(&self, user: &User) -> Option<&Rules> {
+        let directory = self.named(&user.directory)?;
+        directory.rules.as_ref().filter(|_| !user.elsewhere)
     }
 
     /// Decides. `new_id` is the id of a user who is created; nobody else gets it.
     pub(super) fn decide(
         &self,
-        person: &Person<'_>,
-        explanation: &Explanation,
+        sign_in: &SignIn<'_>,
         facts: &Facts,
         new_id: &str,
         now: UnixSeconds,
@@ -54,41 +55,49 @@ impl Rules {
         let before = facts.by_identity.as_ref().or(facts.by_username.as_ref());
         let base = Decided {
             outcome: Outcome::Refused,
-            directory: self.directory.name.clone(),
+            directory: self.concerned(sign_in, before),
             reason: String::new(),
             field: None,
-            username: username(explanation).map(str::to_owned),
+            message: None,
+            rule: None,
+            username: self.wanted(sign_in, facts.by_identity.as_ref()).username,
             before: before.cloned(),
             user: None,
             write: false,
             over_max_users: false,
         };
-        match self.outcome(person, explanation, facts, new_id, now) {
-            Err(no) => Decided {
-                outcome: no.outcome,
-                reason: no.reason,
-                field: no.field,
-                over_max_users: no.over_max_users,
-                ..base
-            },
+        let decided = match self.outcome(sign_in, facts, new_id, now) {
+            Err(no) => base.refused(no),
             Ok(yes) => with_status(base, yes, now),
+        };
+        self.with_access_rules(sign_in, decided)
+    }
+
+    /// The directory that decides: that of the user who is known, else the one that takes the person.
+    fn concerned(&self, sign_in: &SignIn<'_>, known: Option<&User>) -> String {
+        match (known, sign_in.taker()) {
+            (Some(user), _) => user.directory.clone(),
+            (None, Ok(rules)) => rules.name.clone(),
+            (None, Err(_)) => "-".to_owned(),
         }
     }
 
-    /// [`Rules::decide`] as the command line shows it.
-    pub(super) fn decision(
-        &self,
-        person: &Person<'_>,
-        explanation: Explanation,
-        facts: &Facts,
-    ) -> Decision {
-        let decided = self.decide(person, &explanation, facts, "", 0);
+    /// [`Directories::decide`] as the command line shows it.
+    pub(super) fn decision(&self, sign_in: &SignIn<'_>, facts: &Facts) -> Decision {
+        let decided = self.decide(sign_in, facts, "", 0);
         let stored = decided.write || !decided.is_refusal();
+        let rules = match &decided.before {
+            Some(user) => self.rules_of(user),
+            None => sign_in.taker().ok(),
+        };
+        let explanation = rules.map(|rules| sign_in.explanation(rules).clone());
         Decision {
             outcome: decided.outcome,
             directory: decided.directory,
             reason: decided.reason,
-            explanation,
+            rule: decided.rule,
+            others: sign_in.passed_over(),
+            explanation: explanation.unwrap_or(Explanation { fields: Vec::new() }),
             before: decided.before,
             after: decided.user.filter(|_| stored),
         }
@@ -96,161 +105,91 @@ impl Rules {
 
     fn outcome(
         &self,
-        person: &Person<'_>,
-        explanation: &Explanation,
+        sign_in: &SignIn<'_>,
         facts: &Facts,
         new_id: &str,
         now: UnixSeconds,
     ) -> Result<Yes, No> {
-        let providers = &self.directory.providers;
-        if !providers.is_empty() && !providers.iter().any(|name| name == person.provider) {
-            return Err(No::refused(format!(
-                "directory {} takes people of {} only, found provider {}",
-                self.directory.name,
-                providers.join(", "),
-                person.provider
-            )));
-        }
+        sign_in.is_complete()?;
         if let Some(user) = &facts.by_identity {
-            self.is_ours(user)?;
-            return self.known(user, explanation, facts);
+            let directory = self.owner(sign_in, user)?;
+            return match directory.rules.as_ref().filter(|_| !user.elsewhere) {
+                Some(rules) => rules.known(user, sign_in.explanation(rules), facts),
+                None => Ok(provisioned_elsewhere(user.clone())),
+            };
         }
-        let username = self.wanted_username(explanation)?;
-        if self.is_reserved(username) {
-            return Err(
-                No::refused("the username is on the list of reserved_usernames")
-                    .field(UserField::Username),
-            );
-        }
-        match &facts.by_username {
-            Some(user) => {
-                self.is_ours(user)?;
-                self.adopted(person, user, explanation, facts)
-            }
-            None => self.created(person, explanation, facts, new_id, now),
-        }
-    }
-
-    /// A directory that is no longer in the file has no rules to go by.
-    fn is_ours(&self, user: &User) -> Result<(), No> {
-        match user.directory == self.directory.name {
-            true => Ok(()),
-            false => Err(No::refused(format!(
-                "the user belongs to directory {}, which is not in the configuration: expected one of that name",
-                user.directory
-            ))),
-        }
-    }
-
-    /// The identity is known.
-    fn known(&self, user: &User, explanation: &Explanation, facts: &Facts) -> Result<Yes, No> {
-        if !self.directory.update {
-            return Ok(Yes {
-                outcome: Outcome::Unchanged,
-                reason: "the identity is known, and update is off".to_owned(),
-                user: user.clone(),
-            });
-        }
-        let mut after = self.synchronised(user, explanation, false)?;
-        let kept = self.rename(user, &mut after, facts)?;
-        let (outcome, reason) = match kept {
-            Some(reason) => (Outcome::RenameKept, reason),
-            None if after == *user => (
-                Outcome::Unchanged,
-                "the identity is known and nothing changes",
-            ),
-            None => (
-                Outcome::Updated,
-                "the identity is known and the user is synchronised",
-            ),
+        let username = match sign_in.taker() {
+            Ok(rules) => rules
+                .wanted_username(sign_in.explanation(rules))?
+                .to_owned(),
+            // Where there is nobody to look for, this says more.
+            Err(no) => self.token_username(sign_in).map_err(|_| no)?,
         };
-        Ok(Yes {
-            outcome,
-            reason: reason.to_owned(),
-            user: after,
-        })
+        self.is_free_for_sign_ins(&username)?;
+        match &facts.by_username {
+            Some(user) => self.known_by_name(sign_in, user, facts),
+            None => {
+                let rules = sign_in.taker()?;
+                rules.created(sign_in, facts, new_id, now)
+            }
+        }
     }
 
     /// The username is known, the identity is not.
-    fn adopted(
-        &self,
-        person: &Person<'_>,
-        user: &User,
-        explanation: &Explanation,
-        facts: &Facts,
-    ) -> Result<Yes, No> {
-        let bound = !user.identities.is_empty();
-        let reason = match (self.directory.adopt, bound) {
-            (Adopt::Unbound, false) | (Adopt::Any, _) => None,
-            (_, true) => Some("the username is bound to another identity"),
-            (Adopt::Never, false) => {
-                Some("the username belongs to a user without an identity, and adopt is never")
+    fn known_by_name(&self, sign_in: &SignIn<'_>, user: &User, facts: &Facts) -> Result<Yes, No> {
+        let directory = self.owner(sign_in, user)?;
+        let taker = sign_in.taker();
+        match (&directory.rules, taker) {
+            (Some(rules), Ok(taker)) if rules.name == taker.name && !user.elsewhere => {
+                rules.adopted(sign_in, user, facts)
             }
-        };
-        if let Some(reason) = reason {
-            return Err(No::new(Outcome::Conflict, reason).field(UserField::Username));
+            // Whom no directory takes has no part in one of them by a name alone.
+            (Some(_), Err(no)) => Err(no),
+            _ => bound_elsewhere(sign_in, user),
         }
-        let mut after = match self.directory.update {
-            true => self.synchronised(user, explanation, false)?,
-            false => user.clone(),
-        };
-        self.rename(user, &mut after, facts)?;
-        after
-            .identities
-            .push((person.issuer.to_owned(), person.subject.to_owned()));
-        Ok(Yes {
-            outcome: Outcome::Adopted,
-            reason: "the username is known, and adopt allows to record the identity".to_owned(),
-            user: after,
-        })
     }
 
-    /// Neither identity nor username is known.
-    fn created(
-        &self,
-        person: &Person<'_>,
-        explanation: &Explanation,
-        facts: &Facts,
-        new_id: &str,
-        now: UnixSeconds,
-    ) -> Result<Yes, No> {
-        if facts.given_up_by.is_some() {
-            return Err(No::refused(
-                "the username was given up by another user and is not released",
-            )
-            .field(UserField::Username));
-        }
-        if !self.directory.create {
+    /// The directory that owns a user, if this person may be of it. One that is no longer in the file has no rules
+    /// to go by.
+    fn owner(&self, sign_in: &SignIn<'_>, user: &User) -> Result<&Directory, No> {
+        let Some(directory) = self.named(&user.directory) else {
             return Err(No::refused(format!(
-                "nobody of this identity or username is known, and create is off in directory {}",
-                self.directory.name
+                "the user belongs to directory {}, which is not in the configuration: expected one of that name",
+                user.directory
             )));
-        }
-        if let Some(most) = self.directory.max_users.filter(|most| facts.users >= *most) {
-            return Err(No {
-                over_max_users: true,
-                ..No::refused(format!(
-                    "directory {} has as many users as max_users allows: {most}",
-                    self.directory.name
-                ))
-            });
-        }
-        let empty = User {
-            id: new_id.to_owned(),
-            directory: self.directory.name.clone(),
-            status: self.directory.new_user_status,
-            deactivated: false,
-            elsewhere: false,
-            fields: Default::default(),
-            identities: vec![(person.issuer.to_owned(), person.subject.to_owned())],
-            created_at: now,
-            updated_at: now,
-            last_login_at: None,
         };
-        Ok(Yes {
-            outcome: Outcome::Created,
-            reason: "nobody has this identity or this username".to_owned(),
-            user: self.synchronised(&empty, explanation, true)?,
-        })
+        match directory.takes_people_of(sign_in.person.provider) {
+            Ok(()) => Ok(directory),
+            Err(why) => Err(No::refused(format!(
+                "the user belongs to directory {}, which {why}",
+                directory.name
+            ))),
+        }
     }
+}
+
+fn provisioned_elsewhere(user: User) -> Yes {
+    Yes {
+        outcome: Outcome::OwnedElsewhere,
+        reason: "the user is provisioned elsewhere; nothing is written to them here".to_owned(),
+        user,
+    }
+}
+
+/// Let in under that name, and bound to the first identity that uses it.
+fn bound_elsewhere(sign_in: &SignIn<'_>, user: &User) -> Result<Yes, No> {
+    if !user.identities.is_empty() {
+        return Err(No::new(
+            Outcome::Conflict,
+            "the username is bound to another identity",
+        )
+        .field(crate::config::UserField::Username));
+    }
+    let mut user = user.clone();
+    user.identities.push(sign_in.person.identity());
+    Ok(Yes {
+        reason: "the user is provisioned elsewhere; the identity is bound to them from now on"
+            .to_owned(),
+        ..provisioned_elsewhere(user)
+    })
 }

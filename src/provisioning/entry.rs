@@ -33,7 +33,7 @@ pub(super) fn change(
         username: named(decided),
         outcome: outcome.as_str().to_owned(),
         reason: reason.to_owned(),
-        rule: None,
+        rule: decided.rule.clone(),
         changes,
     };
     let mut audit = Vec::new();
@@ -47,7 +47,13 @@ pub(super) fn change(
             std::mem::take(&mut changes),
         ));
     }
-    if decided.outcome != Outcome::Unchanged {
+    let silent = match decided.outcome {
+        Outcome::Unchanged => true,
+        // The identity was bound before: nothing is new.
+        Outcome::OwnedElsewhere => written.is_none(),
+        _ => false,
+    };
+    if !silent {
         audit.push(row(decided.outcome, &decided.reason, changes));
     }
     Change {
@@ -81,8 +87,10 @@ fn differences(before: Option<&User>, after: &User) -> BTreeMap<String, FieldCha
         let change = field_change(old, Some(after.status()));
         changes.insert("status".to_owned(), change);
     }
-    let known = before.map_or(0, |user| user.identities.len());
-    for (issuer, subject) in &after.identities[known..] {
+    let known = |identity: &&(String, String)| {
+        before.is_some_and(|user| user.identities.contains(identity))
+    };
+    for (issuer, subject) in after.identities.iter().filter(|identity| !known(identity)) {
         let identity = format!("{issuer} {subject}");
         changes.insert("identity".to_owned(), field_change(None, Some(&identity)));
     }

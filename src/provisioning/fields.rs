@@ -4,7 +4,7 @@ use crate::config::UserField;
 use crate::mapping::{Explanation, MappedField, Settled, settle};
 use crate::store::User;
 
-use super::decision::Rules;
+use super::rules::Rules;
 use super::verdict::No;
 
 impl Rules {

@@ -1,17 +1,31 @@
 //! Usernames: which one is wanted, which ones nobody gets, and what a new one means to a known user.
 
-use crate::config::{Rename, UserField};
+use std::sync::Arc;
+
+use crate::config::{Config, Rename, UserField};
 use crate::mapping::Explanation;
 use crate::store::{Facts, Skeleton, User};
 
-use super::decision::Rules;
+use super::rules::Rules;
 use super::verdict::No;
 
-impl Rules {
-    pub(super) fn is_reserved(&self, username: &str) -> bool {
-        self.reserved.contains(&Skeleton::of(username))
+/// `reserved_usernames` of every directory: a name is one over all of them.
+#[derive(Debug, Clone)]
+pub(super) struct Reserved(Arc<[Skeleton]>);
+
+impl Reserved {
+    pub(super) fn of(config: &Config) -> Self {
+        let names = config.directories.iter();
+        let names = names.flat_map(|directory| &directory.reserved_usernames);
+        Self(names.map(|name| Skeleton::of(name)).collect())
     }
 
+    pub(super) fn contains(&self, username: &str) -> bool {
+        self.0.contains(&Skeleton::of(username))
+    }
+}
+
+impl Rules {
     pub(super) fn wanted_username<'a>(&self, explanation: &'a Explanation) -> Result<&'a str, No> {
         let value = explanation.field(UserField::Username).map(|it| &it.value);
         match value {
@@ -30,7 +44,7 @@ impl Rules {
         facts: &Facts,
     ) -> Result<Option<&'static str>, No> {
         let same = Skeleton::of(after.username()) == Skeleton::of(user.username());
-        let kept = match self.directory.rename {
+        let kept = match self.config.rename {
             Rename::Follow if same => return Ok(None),
             Rename::Follow => self.taken(after.username(), user, facts),
             Rename::Keep | Rename::Deny if same => None,
@@ -50,7 +64,7 @@ impl Rules {
     }
 
     fn taken(&self, username: &str, user: &User, facts: &Facts) -> Option<&'static str> {
-        if self.is_reserved(username) {
+        if self.reserved.contains(username) {
             return Some("the new username is on the list of reserved_usernames");
         }
         if facts.by_username.is_some() {

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{
-    Adopt, Config, Directory, FieldRule, Missing, Rename, Source, StorePlace, Sync, UserStatus,
-    load_text,
+    Adopt, Config, Connector, Directory, FieldRule, Missing, Rename, SelfProvisioning, Source,
+    StorePlace, Sync, UserStatus, load_text,
 };
 use crate::store::{AuditRow, Change};
+
+mod several;
 
 const FILE: &str = r#"
 [server]
@@ -46,20 +48,24 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Directory)) -> Self {
+        let mut world = Self::of(FILE).await;
+        world.change(change);
+        world
+    }
+
+    async fn of(file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "k".repeat(32)).unwrap();
-        let config = load_text(FILE, &folder.path().join("proxy.toml")).unwrap();
+        let config = load_text(file, &folder.path().join("proxy.toml")).unwrap();
         let store = Store::open(&StorePlace::Sqlite(folder.path().join("store.db")))
             .await
             .unwrap();
-        let mut world = Self {
+        Self {
             provisioning: Provisioning::new(&config, store.clone()),
             folder,
             config,
             store,
-        };
-        world.change(change);
-        world
+        }
     }
 
     /// The same store under a changed configuration.
@@ -82,6 +88,24 @@ impl World {
         let person = Person {
             provider: "one",
             issuer,
+            subject,
+        };
+        let claims = claims.as_object().unwrap();
+        self.provisioning
+            .provision_person(person, claims, RequestId::from_number(7), NOW)
+            .await
+    }
+
+    async fn sign_in_with(
+        &self,
+        provider: &str,
+        subject: &str,
+        claims: Value,
+    ) -> Result<Account, Error> {
+        let issuer = format!("https://{provider}.example");
+        let person = Person {
+            provider,
+            issuer: &issuer,
             subject,
         };
         let claims = claims.as_object().unwrap();
@@ -147,19 +171,14 @@ impl World {
             issuer: "",
             subject: "",
         };
-        let mapping = &self.provisioning.rules.mapping;
         let claims = claims(username);
-        let explanation = mapping.explain(claims.as_object().unwrap());
-        let rules = &self.provisioning.rules;
-        let wanted = |_: Option<&User>| rules.wanted(&explanation);
+        let directories = &self.provisioning.directories;
+        let sign_in = SignIn::new(directories, person, claims.as_object().unwrap());
+        let wanted = |known: Option<&User>| directories.wanted(&sign_in, known);
         let question = person.question(&wanted);
         let import = |facts: &Facts| {
-            let mut user = self
-                .provisioning
-                .rules
-                .decide(&person, &explanation, facts, username, NOW)
-                .user
-                .unwrap();
+            let decided = directories.decide(&sign_in, facts, username, NOW);
+            let mut user = decided.user.unwrap();
             user.identities.clear();
             let change = Change {
                 user: Some(user),
@@ -175,10 +194,24 @@ fn claims(username: &str) -> Value {
     json!({"username": username, "family_name": "Family", "email": "a@example.com"})
 }
 
+trait Edited {
+    fn rules(&mut self) -> &mut SelfProvisioning;
+}
+
+impl Edited for Directory {
+    fn rules(&mut self) -> &mut SelfProvisioning {
+        match &mut self.connector {
+            Connector::SelfProvisioning(rules) => rules,
+            Connector::Text(_) => panic!("it is no text directory"),
+        }
+    }
+}
+
 fn rule(directory: &mut Directory, field: UserField, sync: Sync, missing: Missing) {
     let source = Source::Claims(vec![field.name().to_owned()]);
-    directory.mapping.retain(|(mapped, _)| *mapped != field);
-    directory.mapping.push((
+    let mapping = &mut directory.rules().mapping;
+    mapping.retain(|(mapped, _)| *mapped != field);
+    mapping.push((
         field,
         FieldRule {
             source,
@@ -285,7 +318,7 @@ async fn adopts_as_far_as_it_is_allowed() {
         (Adopt::Unbound, true, false),
         (Adopt::Any, true, true),
     ] {
-        let world = World::with(|directory| directory.adopt = adopt).await;
+        let world = World::with(|directory| directory.rules().adopt = adopt).await;
         world.unbound("free").await;
         world.comes_in("1", claims("taken")).await;
         for (name, subject, allowed) in [("Free", "2", unbound), ("taken", "3", bound)] {
@@ -378,7 +411,8 @@ async fn required_fields_keep_what_is_stored_and_are_never_empty() {
     let (outcome, _) = world.comes_in("1", json!({"email": "a@example.com"})).await;
     assert_eq!(outcome, Outcome::Unchanged, "missing = keep");
     world.change(|it| {
-        it.mapping
+        it.rules()
+            .mapping
             .iter_mut()
             .for_each(|(_, rule)| rule.missing = Missing::Clear);
     });
@@ -487,17 +521,17 @@ async fn lesson_18_a_rename_follows_unless_the_name_is_taken() {
 
 #[tokio::test]
 async fn a_rename_is_kept_or_denied_where_the_rule_says_so() {
-    let mut world = World::with(|it| it.rename = Rename::Keep).await;
+    let mut world = World::with(|it| it.rules().rename = Rename::Keep).await;
     let (_, alice) = world.comes_in("1", claims("alice")).await;
     let (outcome, kept) = world.comes_in("1", claims("alice2")).await;
     assert_eq!((outcome, &kept), (Outcome::RenameKept, &alice));
-    world.change(|it| it.rename = Rename::Deny);
+    world.change(|it| it.rules().rename = Rename::Deny);
     let refusal = world.is_refused("1", claims("alice2")).await;
     assert_eq!(refusal.outcome, Outcome::Refused);
     // Another spelling is no other name.
     let (outcome, same) = world.comes_in("1", claims("ALICE")).await;
     assert_eq!((outcome, same.username()), (Outcome::Unchanged, "alice"));
-    world.change(|it| it.rename = Rename::Follow);
+    world.change(|it| it.rules().rename = Rename::Follow);
     let (outcome, spelled) = world.comes_in("1", claims("ALICE")).await;
     assert_eq!((outcome, spelled.username()), (Outcome::Updated, "ALICE"));
     // A username that is taken once is taken at creation only.
@@ -512,9 +546,9 @@ async fn nobody_new_comes_in_where_creation_is_closed() {
     world.comes_in("1", claims("alice")).await;
     type Closing = fn(&mut Directory);
     let closings: [(Closing, &str); 5] = [
-        (|it| it.create = false, "create is off"),
-        (|it| it.max_users = Some(1), "max_users allows: 1"),
-        (|it| it.max_users = Some(0), "max_users allows: 0"),
+        (|it| it.rules().create = false, "create is off"),
+        (|it| it.rules().max_users = Some(1), "max_users allows: 1"),
+        (|it| it.rules().max_users = Some(0), "max_users allows: 0"),
         (|it| it.providers = vec!["two".into()], "people of two only"),
         (
             |it| it.reserved_usernames = vec!["BÓB".into()],
@@ -529,11 +563,11 @@ async fn nobody_new_comes_in_where_creation_is_closed() {
         assert!(refusal.reason.contains(reason), "{refusal}");
         world.change(|it| *it = open);
     }
-    world.change(|it| it.max_users = Some(2));
+    world.change(|it| it.rules().max_users = Some(2));
     assert_eq!(world.comes_in("2", claims("bob")).await.0, Outcome::Created);
     // Whoever is known still comes in, under a name that was reserved later too.
     world.change(|it| {
-        it.create = false;
+        it.rules().create = false;
         it.reserved_usernames = vec!["alice".into()];
     });
     assert_eq!(
@@ -544,7 +578,7 @@ async fn nobody_new_comes_in_where_creation_is_closed() {
 
 #[tokio::test]
 async fn reserved_usernames_are_not_adopted() {
-    let mut world = World::with(|it| it.adopt = Adopt::Any).await;
+    let mut world = World::with(|it| it.rules().adopt = Adopt::Any).await;
     world.unbound("administrator").await;
     world.change(|it| it.reserved_usernames = vec!["Administrator".into()]);
     let refusal = world.is_refused("1", claims("administrator")).await;
@@ -556,8 +590,8 @@ async fn update_off_lets_known_users_in_untouched() {
     let mut world = World::new().await;
     let (_, alice) = world.comes_in("1", claims("alice")).await;
     world.change(|it| {
-        it.update = false;
-        it.rename = Rename::Deny;
+        it.rules().update = false;
+        it.rules().rename = Rename::Deny;
     });
     for sent in [
         json!({}),
@@ -573,7 +607,7 @@ async fn update_off_lets_known_users_in_untouched() {
 
 #[tokio::test]
 async fn an_inactive_user_is_stored_once_and_waits() {
-    let world = World::with(|it| it.new_user_status = UserStatus::Inactive).await;
+    let world = World::with(|it| it.rules().new_user_status = UserStatus::Inactive).await;
     let explained = world.explain("1", claims("alice")).await;
     assert_eq!(explained.outcome, Outcome::Inactive);
     assert!(explained.after.is_some());
@@ -600,7 +634,7 @@ async fn an_inactive_user_is_stored_once_and_waits() {
 
 #[tokio::test]
 async fn a_user_of_a_directory_that_is_gone_is_left_alone() {
-    let mut world = World::with(|it| it.adopt = Adopt::Any).await;
+    let mut world = World::with(|it| it.rules().adopt = Adopt::Any).await;
     world.comes_in("1", claims("alice")).await;
     world.change(|it| it.name = "OTHER".into());
     for subject in ["1", "2"] {

@@ -4,7 +4,7 @@ use crate::config::UserField;
 use crate::environment::UnixSeconds;
 use crate::store::User;
 
-use super::Outcome;
+use super::{Outcome, Refusal};
 
 /// What becomes of a sign-in.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub(super) struct Decided {
     pub(super) reason: String,
     /// The user field or claim at fault, for the person's page.
     pub(super) field: Option<String>,
+    /// What the operator tells people whom an access rule refuses.
+    pub(super) message: Option<String>,
+    /// The access rule that said no, as the file has it.
+    pub(super) rule: Option<String>,
     /// The username that was asked for, if it is one.
     pub(super) username: Option<String>,
     /// The user as stored before, if the sign-in is about a known one.
@@ -29,6 +33,7 @@ pub(super) struct Decided {
 }
 
 /// Why a sign-in goes no further.
+#[derive(Debug, Clone)]
 pub(super) struct No {
     pub(super) outcome: Outcome,
     pub(super) reason: String,
@@ -66,12 +71,29 @@ impl No {
 }
 
 impl Decided {
-    /// The user who may come in, or reason and field of the refusal.
-    pub(super) fn lets_in(self) -> Result<User, (String, Option<String>)> {
+    /// The same, refused.
+    pub(super) fn refused(self, no: No) -> Self {
+        Self {
+            outcome: no.outcome,
+            reason: no.reason,
+            field: no.field,
+            over_max_users: no.over_max_users,
+            ..self
+        }
+    }
+
+    /// The user who may come in, or why not.
+    pub(super) fn lets_in(self) -> Result<User, Refusal> {
         let refused = self.is_refusal();
         match self.user {
             Some(user) if !refused => Ok(user),
-            _ => Err((self.reason, self.field)),
+            _ => Err(Refusal {
+                outcome: self.outcome,
+                directory: self.directory,
+                reason: self.reason,
+                field: self.field,
+                message: self.message,
+            }),
         }
     }
 

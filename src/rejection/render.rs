@@ -52,6 +52,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
             &[Way::StartAgain, Way::Home]
         }
         Kind::SignInNeeded => &[Way::SignIn],
+        Kind::RuleDenied => &[Way::Home],
         Kind::Conflict | Kind::Refused { .. } | Kind::ProviderRefused { .. } => {
             &[Way::OtherAccount, Way::TryAgain]
         }
@@ -183,7 +184,8 @@ mod tests {
             Kind::ForeignSignIn => Kind::SignInUsed,
             Kind::SignInUsed => Kind::SignInNeeded,
             Kind::SignInNeeded => Kind::RouteDenied,
-            Kind::RouteDenied => Kind::ProviderRefused {
+            Kind::RouteDenied => Kind::RuleDenied,
+            Kind::RuleDenied => Kind::ProviderRefused {
                 provider: text(),
                 error: text(),
             },
@@ -193,6 +195,7 @@ mod tests {
             Kind::Inactive => Kind::Refused {
                 reason: text(),
                 field: Some(text()),
+                message: Some(text()),
             },
             Kind::Refused { .. } => Kind::TokenTooLarge,
             Kind::TokenTooLarge => Kind::LoopCookieLost,
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 26);
+        assert_eq!(kinds.len(), 27);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {
@@ -328,11 +331,16 @@ mod tests {
         let kind = Kind::Refused {
             reason: "field email is required, its claim is missing".into(),
             field: Some("email".into()),
+            message: Some("Ask <b>HR</b>.".into()),
         };
         let page = rendered(&kind, Language::French, Form::Page).body;
         assert!(page.contains("<dd>email</dd>"), "{page}");
         let reason = "<dd lang=\"en\">field email is required, its claim is missing</dd>";
         assert!(page.contains(reason), "{page}");
+        assert!(
+            page.contains("<dd>Ask &lt;b&gt;HR&lt;/b&gt;.</dd>"),
+            "{page}"
+        );
         let problem = rendered(&kind, Language::English, Form::Problem).body;
         let problem: serde_json::Value = serde_json::from_str(&problem).unwrap();
         assert_eq!(problem["field"], "email");
@@ -360,6 +368,7 @@ mod tests {
         let kind = Kind::Refused {
             reason: "é".repeat(100_000),
             field: None,
+            message: None,
         };
         let problem = rendered(&kind, Language::English, Form::Problem).body;
         assert!(problem.len() < 2_000, "{}", problem.len());
@@ -368,7 +377,9 @@ mod tests {
     #[test]
     fn sign_in_refusals_offer_another_account_and_another_try() {
         for kind in every_kind() {
-            if kind.status() != StatusCode::FORBIDDEN || kind == Kind::RouteDenied {
+            if kind.status() != StatusCode::FORBIDDEN
+                || matches!(kind, Kind::RouteDenied | Kind::RuleDenied)
+            {
                 continue;
             }
             let page = rendered(&kind, Language::English, Form::Page).body;

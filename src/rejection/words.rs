@@ -86,14 +86,21 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         Kind::TokenInvalid { provider: name } | Kind::ProviderDown { provider: name } => {
             vec![provider(name)]
         }
-        Kind::Refused { reason, field } => {
+        Kind::Refused {
+            reason,
+            field,
+            message,
+        } => {
             let label = language.pick("Field or claim", "Champ ou revendication");
             let field = field.as_deref().map(|name| fact("field", label, name));
             let reason = Fact {
                 language: Some(Language::English),
                 ..fact("reason", language.pick("Reason", "Motif"), reason)
             };
-            field.into_iter().chain([reason]).collect()
+            let label = language.pick("Message", "Message");
+            let message = message.as_deref().map(|text| fact("message", label, text));
+            let facts = message.into_iter().chain(field);
+            facts.chain([reason]).collect()
         }
         Kind::MethodNotAllowed { allow } => vec![fact(
             "allow",
@@ -107,6 +114,7 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::SignInUsed
         | Kind::SignInNeeded
         | Kind::RouteDenied
+        | Kind::RuleDenied
         | Kind::Conflict
         | Kind::Inactive
         | Kind::TokenTooLarge

@@ -8,6 +8,7 @@ fn route(path: &str, access: Access) -> config::Route {
         access,
         methods: vec![],
         keep_headers: vec![],
+        require: None,
         log_path: true,
     }
 }
@@ -15,6 +16,7 @@ fn route(path: &str, access: Access) -> config::Route {
 fn routes(base: &str, routes: &[(&str, Access)]) -> Routes {
     let entry = |(path, access): &(&str, Access)| Entry {
         route: route(path, *access),
+        rule: None,
         path: path.to_ascii_lowercase(),
     };
     Routes {

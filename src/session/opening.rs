@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Sessions;
 use crate::config::Lifetime;
 use crate::environment::{Random, UnixSeconds, random_text};
+use crate::expression::Subject;
 use crate::oidc::{AuthorizationResponse, ClaimSet, VerifiedTokens};
 use crate::provisioning::Account;
 use crate::sealing::{Purpose, Sealer};
@@ -78,6 +79,7 @@ impl Sessions {
             response,
         } = sign_in;
         let sid = random_text::<16>(random);
+        let rules = self.recorded_rules(account, &session_claims);
         // An object of JSON values always has a text.
         let recorded_claims = serde_json::to_vec(&session_claims).unwrap_or_default();
         let expires_at = self.expiry(tokens.claims.expires_at(), now);
@@ -102,7 +104,7 @@ impl Sessions {
             provider: tokens.claims.provider().to_owned(),
             id_token: sealed,
             claims: Some(recorded_claims),
-            rules: "{}".to_owned(),
+            rules,
             created_at: now,
             expires_at,
         };
@@ -112,6 +114,17 @@ impl Sessions {
             expires_at,
             left_out,
         })
+    }
+
+    /// What the routes' rules say of a person, on all claims and the user as stored.
+    fn recorded_rules(&self, account: &Account, claims: &ClaimSet) -> String {
+        if self.rules.is_empty() {
+            return "{}".to_owned();
+        }
+        let fields = account.user().fields.iter();
+        let fields = fields.map(|(field, value)| (field.name(), value.as_str()));
+        self.rules
+            .record(&Subject::of_claims(claims).as_user(fields))
     }
 
     fn expiry(&self, id_token_expires_at: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
@@ -145,8 +158,8 @@ impl Sessions {
         claims.insert("jti".into(), json!(random_text::<16>(random)));
         claims.insert(self.username_claim.clone(), json!(account.username()));
         claims.remove("user");
-        if !self.fields.is_empty() {
-            let fields = self.fields.iter().filter_map(|field| {
+        if !self.token_fields.is_empty() {
+            let fields = self.token_fields.iter().filter_map(|field| {
                 account
                     .user()
                     .field(*field)

@@ -104,6 +104,7 @@ mod tests {
 
     fn session(expires_at: UnixSeconds, ask_again_at: UnixSeconds) -> Arc<Session> {
         Arc::new(Session {
+            verdicts: Box::default(),
             sid: "sid".into(),
             username: "ada".into(),
             expires_at,

@@ -29,6 +29,7 @@ mod readme;
 mod reference;
 mod relying_party;
 mod routes;
+mod rules;
 mod session;
 mod sign_in;
 mod store;

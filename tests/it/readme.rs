@@ -63,7 +63,7 @@ fn the_mapping_examples_load() {
     let (_folder, path) = installed(&format!("{head}{mapping}\n{name}\n"));
     let config = vestibule::config::load(&path)
         .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults}"));
-    let mapping = &config.directories[0].mapping;
+    let mapping = &config.directories[0].self_provisioning().unwrap().mapping;
     assert_eq!(mapping.len(), 6, "{mapping:?}");
 }
 

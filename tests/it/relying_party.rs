@@ -14,10 +14,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::config::{
-    Adopt, ClientAuthentication, Config, Directory, FieldRule, IdTokenAlgorithm, Identity,
-    Lifetime, Limits, Log, Missing, Provider, PublicUrl, Rename, Secret, Server, Session,
-    SessionAlgorithm, SessionKey, Source, Store, Sync, Upstream, UpstreamHost, UpstreamServer,
-    UserField, UserInfo, UserStatus,
+    Adopt, ClientAuthentication, Config, Connector, Directory, FieldRule, IdTokenAlgorithm,
+    Identity, Lifetime, Limits, Log, Missing, Provider, PublicUrl, Rename, Secret,
+    SelfProvisioning, Server, Session, SessionAlgorithm, SessionKey, Source, Store, Sync, Upstream,
+    UpstreamHost, UpstreamServer, UserField, UserInfo, UserStatus,
 };
 use vestibule::environment::{Clock, SystemClock, SystemRandom, UnixSeconds};
 use vestibule::oidc::{
@@ -190,6 +190,7 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             place: vestibule::config::StorePlace::Sqlite("vestibule.db".into()),
             audit_retention: Duration::from_secs(86_400),
         },
+        access: Vec::new(),
         directories: vec![directory()],
         routes: Vec::new(),
         admin: None,
@@ -287,19 +288,22 @@ fn directory() -> Directory {
         description: String::new(),
         providers: Vec::new(),
         reserved_usernames: Vec::new(),
-        rename: Rename::Follow,
-        create: true,
-        update: true,
-        adopt: Adopt::Never,
-        new_user_status: UserStatus::Active,
-        max_users: None,
-        mapping: vec![
-            (
-                UserField::Username,
-                claims(&["https://api.workflowgen.com/username"]),
-            ),
-            (UserField::Name, claims(&["family_name"])),
-        ],
+        connector: Connector::SelfProvisioning(SelfProvisioning {
+            when: None,
+            rename: Rename::Follow,
+            create: true,
+            update: true,
+            adopt: Adopt::Never,
+            new_user_status: UserStatus::Active,
+            max_users: None,
+            mapping: vec![
+                (
+                    UserField::Username,
+                    claims(&["https://api.workflowgen.com/username"]),
+                ),
+                (UserField::Name, claims(&["family_name"])),
+            ],
+        }),
     }
 }
 

@@ -25,7 +25,7 @@ const seen = { requests: [], secrets: [] };
 const SCOPES = {
   openid: ['sub'],
   profile: ['name', 'given_name', 'family_name', 'preferred_username', 'nickname', 'picture', 'locale', 'zoneinfo',
-    'department', 'company', 'employee_number', 'phone_number', 'groups'],
+    'department', 'company', 'employee_number', 'phone_number', 'groups', 'hasgroups', '_claim_names', '_claim_sources'],
   email: ['email', 'email_verified'],
 };
 

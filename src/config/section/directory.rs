@@ -1,8 +1,12 @@
 //! `[[directories]]`: whose users people become, and by which rules.
 
-use super::UserField;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-/// One of `[[directories]]`, connector `self-provisioning`.
+use super::UserField;
+use crate::expression::Expression;
+
+/// One of `[[directories]]`.
 #[derive(Debug, Clone)]
 pub struct Directory {
     /// Unique, 1 to 50 characters.
@@ -11,8 +15,65 @@ pub struct Directory {
     pub description: String,
     /// Providers whose people may be of this directory; empty = any.
     pub providers: Vec<String>,
-    /// Never created, adopted or let in by name alone.
+    /// Never created, adopted or let in by name alone, in whatever directory.
     pub reserved_usernames: Vec<String>,
+    /// Where its users come from.
+    pub connector: Connector,
+}
+
+impl Directory {
+    /// Its rules, if people become its users by signing in.
+    pub fn self_provisioning(&self) -> Option<&SelfProvisioning> {
+        match &self.connector {
+            Connector::SelfProvisioning(rules) => Some(rules),
+            Connector::Text(_) => None,
+        }
+    }
+}
+
+/// `directories.connector`.
+#[derive(Debug, Clone)]
+pub enum Connector {
+    /// People become its users by signing in.
+    SelfProvisioning(SelfProvisioning),
+    /// Its users are the lines of a file.
+    Text(TextFile),
+}
+
+/// A directory with connector `text`.
+#[derive(Debug, Clone)]
+pub struct TextFile {
+    /// CSV with a header row of user field names.
+    pub file: PathBuf,
+    /// A file that would deactivate more people at once is refused.
+    pub max_deactivations: MaxDeactivations,
+}
+
+/// `directories.max_deactivations`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxDeactivations {
+    /// So many percent of the directory's active users, 0 to 100.
+    Percent(u64),
+    /// So many users.
+    Users(u64),
+}
+
+impl MaxDeactivations {
+    /// How many of so many active users; a share is never less than one.
+    pub fn of(self, active: u64) -> u64 {
+        match self {
+            MaxDeactivations::Percent(0) => 0,
+            MaxDeactivations::Percent(percent) => (active * percent / 100).max(1),
+            MaxDeactivations::Users(users) => users,
+        }
+    }
+}
+
+/// A directory with connector `self-provisioning`.
+#[derive(Debug, Clone)]
+pub struct SelfProvisioning {
+    /// Whom it takes; `None` takes everybody.
+    pub when: Option<Expression>,
     /// A known identity that comes with a new username.
     pub rename: Rename,
     /// Provision users nobody knows yet.
@@ -27,6 +88,23 @@ pub struct Directory {
     pub max_users: Option<u64>,
     /// User field and where its value comes from, in the file's order; `username` and `name` are among them.
     pub mapping: Vec<(UserField, FieldRule)>,
+}
+
+impl SelfProvisioning {
+    /// Every claim name that its mapping and its `when` read.
+    pub fn claims_in_use(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (_, rule) in &self.mapping {
+            match &rule.source {
+                Source::Claims(claims) => names.extend(claims.iter().cloned()),
+                Source::Expression(expression) => names.extend(expression.claims().iter().cloned()),
+                Source::Value(_) => {}
+            }
+        }
+        let when = self.when.iter().flat_map(Expression::claims);
+        names.extend(when.cloned());
+        names
+    }
 }
 
 /// `directories.rename`.
@@ -88,6 +166,8 @@ pub enum Source {
     Claims(Vec<String>),
     /// A constant.
     Value(String),
+    /// Computed from the claims.
+    Expression(Expression),
 }
 
 /// `sync` of a mapped field.

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::expression::Expression;
+
 /// One of `[[routes]]`.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -13,6 +15,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Names of the strip list that may pass on this route.
     pub keep_headers: Vec<String>,
+    /// What must hold for a signed-in user to pass.
+    pub require: Option<Expression>,
     /// `false`: the access log shows the route's path instead of the request's.
     pub log_path: bool,
 }

@@ -1,29 +1,141 @@
-//! `[[directories]]`: who is who, and which claim becomes which user field.
+//! `[[directories]]`: who is who, and by which rules.
+
+mod mapping;
 
 use crate::config::file::Section;
 use crate::config::slip::nearest;
 use crate::config::value::Value;
 use crate::config::{
-    Adopt, Directory, FieldRule, Missing, Rename, Source, Sync, UserField, UserStatus,
+    Adopt, Connector, Directory, MaxDeactivations, Rename, SelfProvisioning, TextFile, UserStatus,
 };
 
-/// One of `[[directories]]`; `providers` are the names of those that exist.
-pub(super) fn directory(
+use super::rule;
+
+/// `[[directories]]`; `providers` are the names of those that exist.
+pub(super) fn directories(top: &Section<'_>, providers: &[String]) -> Option<Vec<Directory>> {
+    let mut names = Vec::new();
+    let mut everybody = None;
+    super::at_least_one(top, "directories", |_, section| {
+        let directory = directory(section, providers, &mut names)?;
+        if let Some(rules) = directory.self_provisioning() {
+            if let Some(name) = &everybody {
+                section.warn(
+                    "name",
+                    &format!("creates nobody: the directory {name:?} before it takes everybody"),
+                );
+            }
+            if rules.when.is_none() && directory.providers.is_empty() {
+                everybody.get_or_insert_with(|| directory.name.clone());
+            }
+        }
+        Some(directory)
+    })
+}
+
+fn directory(
     section: &Section<'_>,
-    place: usize,
     providers: &[String],
+    names: &mut Vec<String>,
 ) -> Option<Directory> {
-    if place > 0 {
-        section.skip("one directory");
-        return None;
-    }
-    let name = section.get("name", |value| limited(value, 1, 50));
+    let name = section.get("name", |value| {
+        let name = limited(value, 1, 50)?;
+        match names.contains(&name) {
+            true => value.refuse("a name of its own", "another directory has it already"),
+            false => {
+                names.push(name.clone());
+                Some(name)
+            }
+        }
+    });
     let description = section.get("description", |value| limited(value, 0, 255));
-    let connector = section.get("connector", connector);
-    let providers = section.get("providers", |value| {
+    let is_text = section.get("connector", |value| {
+        value.choice(&[("self-provisioning", false), ("text", true)])
+    });
+    let own_providers = section.get("providers", |value| {
         value.set(|item| known_provider(item, providers))
     });
     let reserved_usernames = section.get("reserved_usernames", |value| value.set(Value::name_text));
+    let connector = match is_text {
+        Some(true) => text_file(section).map(Connector::Text),
+        Some(false) => self_provisioning(section).map(Connector::SelfProvisioning),
+        // Which keys belong to it cannot be told.
+        None => {
+            section.forget_leftovers();
+            None
+        }
+    };
+    let directory = Directory {
+        name: name?,
+        description: description?,
+        providers: own_providers?,
+        reserved_usernames: reserved_usernames?,
+        connector: connector?,
+    };
+    let whose = matches!(directory.connector, Connector::Text(_)) && directory.providers.is_empty();
+    if whose && providers.len() > 1 {
+        let expected = format!(
+            "the names of the providers whose people are in the file: {}",
+            providers.join(", ")
+        );
+        let hint = "otherwise anybody of another provider could come with one of these usernames";
+        return section.refuse("providers", "nothing", expected, hint);
+    }
+    Some(directory)
+}
+
+/// Keys of the one connector that the other does not have.
+const OF_SELF_PROVISIONING: &[&str] = &[
+    "rename",
+    "when",
+    "create",
+    "update",
+    "adopt",
+    "new_user_status",
+    "max_users",
+    "mapping",
+];
+const OF_TEXT: &[&str] = &["file", "max_deactivations"];
+
+/// Refuses the keys of the other connector.
+fn has_none_of(section: &Section<'_>, names: &[&str], connector: &str) -> Option<()> {
+    let mut none = Some(());
+    for name in names.iter().filter(|name| section.has(name)) {
+        let expected = format!("no {name} in a directory with connector {connector:?}");
+        let hint = "leave the key out, or look at `connector`";
+        none = section.refuse(name, "the key", expected, hint);
+        section.take(name);
+    }
+    none
+}
+
+fn text_file(section: &Section<'_>) -> Option<TextFile> {
+    let fits = has_none_of(section, OF_SELF_PROVISIONING, "text");
+    let file = match section.optional("file", |value| value.name_text())? {
+        Some(file) => Some(file),
+        None => section.missing("file"),
+    };
+    let max_deactivations = section.get("max_deactivations", max_deactivations);
+    fits?;
+    Some(TextFile {
+        file: section.resolve(&file?),
+        max_deactivations: max_deactivations?,
+    })
+}
+
+fn max_deactivations(value: &Value<'_>) -> Option<MaxDeactivations> {
+    let percent = |text: &str| text.strip_suffix('%')?.parse().ok();
+    match value.as_text() {
+        Some(text) => match percent(text) {
+            Some(share @ 0..=100) => Some(MaxDeactivations::Percent(share)),
+            _ => value.refuse(r#"a share such as "10%", or a number of users"#, ""),
+        },
+        None => value.number(0..=1 << 40, None).map(MaxDeactivations::Users),
+    }
+}
+
+fn self_provisioning(section: &Section<'_>) -> Option<SelfProvisioning> {
+    let fits = has_none_of(section, OF_TEXT, "self-provisioning");
+    let when = section.get("when", |value| rule::optional(value, rule::over_claims));
     let rename = section.get("rename", |value| {
         value.choice(&[
             ("follow", Rename::Follow),
@@ -44,13 +156,10 @@ pub(super) fn directory(
         Some("unlimited") => Some(None),
         _ => value.number(0..=1 << 40, Some("unlimited")).map(Some),
     });
-    let mapping = section.section("mapping", mapping);
-    connector?;
-    Some(Directory {
-        name: name?,
-        description: description?,
-        providers: providers?,
-        reserved_usernames: reserved_usernames?,
+    let mapping = section.section("mapping", mapping::mapping);
+    fits?;
+    Some(SelfProvisioning {
+        when: when?,
         rename: rename?,
         create: create?,
         update: update?,
@@ -70,13 +179,6 @@ fn limited(value: &Value<'_>, least: usize, most: usize) -> Option<String> {
             format!("{least} to {most} characters, without control characters and outer spaces"),
             "",
         ),
-    }
-}
-
-fn connector(value: &Value<'_>) -> Option<()> {
-    match value.as_text() {
-        Some("text") => value.not_supported_yet(r#""self-provisioning""#),
-        _ => value.choice(&[("self-provisioning", ())]),
     }
 }
 
@@ -105,118 +207,4 @@ fn known_provider(value: &Value<'_>, providers: &[String]) -> Option<String> {
         format!("the name of a provider: {}", providers.join(", ")),
         &hint,
     )
-}
-
-fn mapping(section: &Section<'_>) -> Option<Vec<(UserField, FieldRule)>> {
-    let rules: Vec<_> = section.entries().iter().map(mapped_field).collect();
-    let mut complete = true;
-    for required in [UserField::Username, UserField::Name] {
-        if !section.has(required.name()) {
-            section.missing::<()>(required.name());
-            complete = false;
-        }
-    }
-    complete.then_some(())?;
-    rules.into_iter().collect()
-}
-
-fn mapped_field(value: &Value<'_>) -> Option<(UserField, FieldRule)> {
-    let names = || UserField::ALL.iter().map(|field| field.name());
-    let Some(field) = UserField::from_name(value.name()) else {
-        let hint = match nearest(value.name(), names()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "the field comes first, then the claim: email = \"mail\"".to_owned(),
-        };
-        let names: Vec<&str> = names().collect();
-        return value.unknown(format!("a user field: {}", names.join(", ")), &hint);
-    };
-    let rule = match value.is_table() {
-        true => value.section(|section| rule(section, value, field))?,
-        false => FieldRule {
-            source: Source::Claims(claims(value)?),
-            sync: Sync::Always,
-            missing: Missing::Keep,
-        },
-    };
-    Some((field, rule))
-}
-
-/// A claim's name, or a list of names.
-fn claims(value: &Value<'_>) -> Option<Vec<String>> {
-    match (value.as_text(), value.is_list()) {
-        (Some(_), _) => value.name_text().map(|name| vec![name]),
-        (None, true) => {
-            let names = value.set(Value::name_text)?;
-            match names.is_empty() {
-                true => value.refuse("at least one claim name", ""),
-                false => Some(names),
-            }
-        }
-        _ => value.refuse(
-            "a claim's name, a list of names, or a table with claim or value",
-            "",
-        ),
-    }
-}
-
-fn rule(section: &Section<'_>, value: &Value<'_>, field: UserField) -> Option<FieldRule> {
-    let claims = section.optional("claim", claims);
-    let constant = section.optional("value", |value| value.name_text());
-    let sync = section.get("sync", |value| {
-        value.choice(&[
-            ("always", Sync::Always),
-            ("on-create", Sync::OnCreate),
-            ("if-empty", Sync::IfEmpty),
-        ])
-    });
-    let missing = section.get("missing", |value| {
-        value.choice(&[
-            ("keep", Missing::Keep),
-            ("clear", Missing::Clear),
-            ("deny", Missing::Deny),
-        ])
-    });
-    let source = match (claims?, constant?) {
-        (Some(claims), None) => Some(Source::Claims(claims)),
-        (None, Some(constant)) => Some(Source::Value(constant)),
-        // It is reported as not supported yet; another fault would only confuse.
-        (None, None) if section.has("expression") => None,
-        (found, _) => {
-            let found = match found {
-                Some(_) => "both claim and value",
-                None => "neither claim nor value",
-            };
-            value.refuse_found(found, "exactly one of claim and value", "")
-        }
-    };
-    let rule = FieldRule {
-        source: source?,
-        sync: sync?,
-        missing: missing?,
-    };
-    check_required(section, field, &rule)?;
-    Some(rule)
-}
-
-/// What makes no sense for the fields that every user has.
-fn check_required(section: &Section<'_>, field: UserField, rule: &FieldRule) -> Option<()> {
-    if !matches!(field, UserField::Username | UserField::Name) {
-        return Some(());
-    }
-    let name = field.name();
-    if rule.missing == Missing::Clear {
-        let expected = r#""keep" or "deny""#;
-        let hint = format!("every user has a {name}");
-        return section.refuse("missing", r#""clear""#, expected, &hint);
-    }
-    if field == UserField::Username && matches!(rule.source, Source::Value(_)) {
-        let hint = "with a constant everybody would be the same user";
-        return section.refuse("value", "a constant", "a claim", hint);
-    }
-    if field == UserField::Username && rule.sync != Sync::Always {
-        let hint = "the directory's `rename` says what a changed username does";
-        let found = format!("{:?}", rule.sync.as_str());
-        return section.refuse("sync", found, r#""always""#, hint);
-    }
-    Some(())
 }

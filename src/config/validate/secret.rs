@@ -115,7 +115,7 @@ fn readable_by_all(_path: &Path) -> bool {
 
 impl crate::config::document::Document<'_> {
     /// A path of the file, resolved against its folder.
-    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+    pub(in crate::config) fn resolve(&self, path: &str) -> PathBuf {
         self.file.parent().unwrap_or(Path::new("")).join(path)
     }
 }

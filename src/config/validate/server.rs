@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{address, tls};
+use super::{address, rule, tls};
 use crate::config::file::Section;
 use crate::config::headers::{STRIP_LIST, StripPattern, header_skeleton};
 use crate::config::value::Value;
@@ -137,13 +137,22 @@ pub(super) fn route(
         value.set(|name| kept_header(name, identity))
     });
     let log_path = section.get("log_path", |value| value.boolean());
+    let require = section.get("require", |value| {
+        rule::optional(value, rule::over_claims_and_user)
+    });
     let route = Route {
         path: path?,
         access: access?,
         methods: methods?,
         keep_headers: keep_headers?,
+        require: require?,
         log_path: log_path?,
     };
+    if route.require.is_some() && route.access != Access::Login {
+        let expected = r#"no require with access = "open" or "deny""#;
+        let hint = "nobody is signed in there, so there is nobody to require something of";
+        return section.refuse("require", "a rule", expected, hint);
+    }
     if let Some(server) = server {
         check_place(section, &route, server)?;
     }

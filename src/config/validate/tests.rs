@@ -185,7 +185,7 @@ fn values_mean_what_they_say() {
         "department = { claim = [\"dept\", \"ou\"], sync = \"on-create\", missing = \"clear\" }\ncompany = { value = \"Example Ltd\" }",
     ));
     let rule = |name: &str| {
-        let mapping = &config.directories[0].mapping;
+        let mapping = &config.directories[0].self_provisioning().unwrap().mapping;
         let mut rules = mapping.iter().filter(|(field, _)| field.name() == name);
         rules.next().unwrap().1.clone()
     };
@@ -200,6 +200,8 @@ fn values_mean_what_they_say() {
         Source::Value("Example Ltd".to_owned())
     );
     let fields: Vec<&str> = config.directories[0]
+        .self_provisioning()
+        .unwrap()
         .mapping
         .iter()
         .map(|(field, _)| field.name())
@@ -259,6 +261,82 @@ fn every_fault_says_where_what_and_what_else() {
     }
 }
 
+/// A slip of an expression is told at its place inside of the string, every slip of it at once.
+#[test]
+fn slips_of_expressions_point_into_the_file() {
+    for (more, key, column, found) in [
+        (
+            "[[access.rules]]\nrequire = \"claims.a == '' && user.nam == ''\"",
+            "access.rules[0].require",
+            30,
+            "user.nam",
+        ),
+        (
+            "[[access.rules]]\nrequire = 'claims[\"é\"]==\"\" && clams.b'",
+            "access.rules[0].require",
+            32,
+            "\"clams\"",
+        ),
+        (
+            "[[access.rules]]\nrequire = \"\\u0061 == claims.b\"",
+            "access.rules[0].require",
+            11,
+            "\"a\"",
+        ),
+        (
+            "[[routes]]\npath = \"/wfgen/a\"\naccess = \"open\"\nrequire = \"true\"",
+            "routes[0].require",
+            1,
+            "a rule",
+        ),
+        (
+            "[[access.rules]]\nmessage = \"no\"",
+            "access.rules[0].require",
+            1,
+            "nothing",
+        ),
+        (
+            "[[directories]]\nname = \"B\"\nconnector = \"text\"\nfile = \"b\"\nwhen = \"true\"",
+            "directories[1].when",
+            1,
+            "the key",
+        ),
+        (
+            "[[directories]]\nname = \"B\"\nconnector = \"text\"",
+            "directories[1].file",
+            1,
+            "nothing",
+        ),
+        (
+            "[[directories]]\nname = \"SELF_PROVISIONING\"\nconnector = \"text\"\nfile = \"b\"",
+            "directories[1].name",
+            8,
+            "\"SELF_PROVISIONING\"",
+        ),
+        (
+            "[[directories]]\nname = \"B\"\nconnector = \"text\"\nfile = \"b\"\nmax_deactivations = \"110%\"",
+            "directories[1].max_deactivations",
+            21,
+            "\"110%\"",
+        ),
+    ] {
+        let faults = faults(&format!("{SMALLEST}{more}\n"));
+        assert_eq!(faults.len(), 1, "{more}: {faults:#?}");
+        let fault = &faults[0];
+        assert_eq!(fault.key, key, "{fault:#?}");
+        assert_eq!(
+            (fault.column, fault.found.as_str()),
+            (column, found),
+            "{fault:#?}"
+        );
+    }
+    let two = faults(&format!(
+        "{SMALLEST}[[access.rules]]\nrequire = \"a == b\"\n"
+    ));
+    let columns: Vec<usize> = two.iter().map(|fault| fault.column).collect();
+    assert_eq!(columns, [12, 17]);
+}
+
 /// Features that this version does not have: refused, neither ignored nor unknown.
 #[test]
 fn what_is_not_built_is_said_to_be() {
@@ -302,47 +380,18 @@ fn what_is_not_built_is_said_to_be() {
         ("[session]", "refresh = true", "session.refresh"),
         (
             "[[directories]]",
-            "connector = \"text\"",
-            "directories[0].connector",
-        ),
-        (
-            "[[directories]]",
-            "file = \"staff.csv\"",
-            "directories[0].file",
-        ),
-        (
-            "[[directories]]",
-            "max_deactivations = \"10%\"",
-            "directories[0].max_deactivations",
-        ),
-        ("[[directories]]", "when = \"true\"", "directories[0].when"),
-        (
-            "[[directories]]",
             "push = [{ kind = \"scim\" }]",
             "directories[0].push",
-        ),
-        (
-            "[directories.mapping]",
-            "city = { expression = \"claims.l\" }",
-            "directories[0].mapping.city.expression",
         ),
     ];
     let mut texts: Vec<(String, &str)> = cases
         .iter()
         .map(|(header, line, key)| (with(header, line), *key))
         .collect();
-    for (more, key) in [
-        ("[[access.rules]]\nrequire = \"true\"", "access.rules"),
-        ("[[directories]]\nname = \"SECOND\"", "directories[1]"),
-        (
-            "[[routes]]\npath = \"/wfgen/a\"\naccess = \"bearer\"",
-            "routes[0].access",
-        ),
-        (
-            "[[routes]]\npath = \"/wfgen/a\"\naccess = \"login\"\nrequire = \"true\"",
-            "routes[0].require",
-        ),
-    ] {
+    for (more, key) in [(
+        "[[routes]]\npath = \"/wfgen/a\"\naccess = \"bearer\"",
+        "routes[0].access",
+    )] {
         texts.push((format!("{SMALLEST}{more}\n"), key));
     }
     for (text, key) in texts {
@@ -616,14 +665,15 @@ fn the_table_of_keys_is_what_is_read() {
     let with_entries = SMALLEST.replace(
         "[session]\n",
         "[session]\nsealing_keys = [{ id = \"s\", secret = { file = \"sealing\" } }]\n",
-    ) + "city = { claim = \"l\" }\n[upstream.identity.headers]\nX-A = \"name\"\n[providers.authorization_parameters]\na = \"b\"\n";
+    ) + "city = { claim = \"l\" }\nfax = { expression = \"claims.f\" }\n[[access.rules]]\nrequire = \"true\"\n[upstream.identity.headers]\nX-A = \"name\"\n[providers.authorization_parameters]\na = \"b\"\n";
     let second = Document::new(Path::new("proxy.toml"), &with_entries);
     second.walk(|top| read(&second, top));
-    let read: BTreeSet<String> = document
-        .keys_read()
-        .union(&second.keys_read())
-        .cloned()
-        .collect();
+    let of_a_file = "[[directories]]\nname = \"A\"\nconnector = \"text\"\nfile = \"a\"\n";
+    let third = Document::new(Path::new("proxy.toml"), of_a_file);
+    third.walk(|top| super::read(&third, top));
+    let mut read = document.keys_read();
+    read.extend(second.keys_read());
+    read.extend(third.keys_read());
     for key in KEYS {
         let supported = key.support == Support::Now;
         assert_eq!(read.contains(key.path), supported, "{}", key.path);

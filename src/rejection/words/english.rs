@@ -52,6 +52,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "If you need what is there, ask your administrator.",
             checks: &[],
         },
+        Kind::RuleDenied => Texts {
+            title: "Not for your account",
+            explanation: "You are signed in, but a rule of this site does not let your account open this page.",
+            advice: "If you should have access, ask your administrator. A change of your account takes effect when you sign in again.",
+            checks: &[
+                "The route of this path in proxy.toml has a `require`; it was decided on the person’s claims at their sign-in",
+            ],
+        },
         Kind::ProviderRefused { .. } => Texts {
             title: "The provider did not sign you in",
             explanation: "The sign-in provider ended the sign-in with an error. You may have cancelled it, or your account may not be allowed to use this application there.",

@@ -52,6 +52,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Si vous avez besoin de ce qui s’y trouve, adressez-vous à votre administrateur.",
             checks: &[],
         },
+        Kind::RuleDenied => Texts {
+            title: "Pas pour votre compte",
+            explanation: "Vous êtes connecté, mais une règle de ce site n’autorise pas votre compte à ouvrir cette page.",
+            advice: "Si vous devriez y avoir accès, adressez-vous à votre administrateur. Une modification de votre compte prend effet à la prochaine connexion.",
+            checks: &[
+                "La route de ce chemin dans proxy.toml a un `require`, évalué sur les revendications de la personne lors de sa connexion",
+            ],
+        },
         Kind::ProviderRefused { .. } => Texts {
             title: "Le fournisseur a refusé la connexion",
             explanation: "Le fournisseur de connexion a mis fin à la connexion par une erreur. Vous l’avez peut-être annulée, ou votre compte n’y a pas accès à cette application.",

@@ -1,0 +1,133 @@
+//! All directories of the configuration, compiled: who takes whom, which names nobody gets, and who may
+//! come in at all.
+
+use crate::config::{self, AccessRule, UserField};
+use crate::mapping::{Mapping, checked_value, claim_text};
+
+use super::Outcome;
+use super::naming::Reserved;
+use super::rules::Rules;
+use super::sign_in::SignIn;
+use super::verdict::{Decided, No};
+
+/// The directories, in the file's order.
+pub(super) struct Directories {
+    list: Vec<Directory>,
+    access: Vec<AccessRule>,
+    reserved: Reserved,
+    /// The session token's claim that carries the username.
+    username_claim: String,
+    /// Every claim that decides anything about a person.
+    pub(super) claims_in_use: Vec<String>,
+}
+
+/// One of them.
+pub(super) struct Directory {
+    pub(super) name: String,
+    providers: Vec<String>,
+    /// `None` for a directory whose users are provisioned elsewhere.
+    pub(super) rules: Option<Rules>,
+}
+
+impl Directories {
+    pub(super) fn new(config: &config::Config) -> Self {
+        let reserved = Reserved::of(config);
+        let directory = |(place, directory): (usize, &config::Directory)| Directory {
+            name: directory.name.clone(),
+            providers: directory.providers.clone(),
+            rules: directory.self_provisioning().map(|rules| Rules {
+                name: directory.name.clone(),
+                place,
+                mapping: Mapping::new(rules),
+                config: rules.clone(),
+                reserved: reserved.clone(),
+            }),
+        };
+        Self {
+            list: config
+                .directories
+                .iter()
+                .enumerate()
+                .map(directory)
+                .collect(),
+            access: config.access.clone(),
+            username_claim: config.session.username_claim.clone(),
+            claims_in_use: config.claims_in_use().into_iter().collect(),
+            reserved,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Directory> {
+        self.list.iter()
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Directory> {
+        self.list.iter().find(|directory| directory.name == name)
+    }
+
+    /// The username of the session token: that of a person whom no self-provisioning directory takes.
+    pub(super) fn token_username(&self, sign_in: &SignIn<'_>) -> Result<String, No> {
+        let claim = &self.username_claim;
+        let text = sign_in.claims.get(claim).map(claim_text).transpose();
+        let username = match text {
+            Ok(Some(Some(username))) => checked_value(UserField::Username, username),
+            Ok(_) => Err("expected a value, found none".to_owned()),
+            Err(fault) => Err(fault),
+        };
+        username.map_err(|fault| {
+            No::refused(format!("username: {fault} in claim {claim:?}")).field(UserField::Username)
+        })
+    }
+
+    /// Nobody is created, adopted or let in by such a name alone.
+    pub(super) fn is_free_for_sign_ins(&self, username: &str) -> Result<(), No> {
+        match self.reserved.contains(username) {
+            true => Err(
+                No::refused("the username is on the list of reserved_usernames")
+                    .field(UserField::Username),
+            ),
+            false => Ok(()),
+        }
+    }
+
+    /// The rules of `[access]` have the last word about whoever would come in, on the user as they would be stored.
+    pub(super) fn with_access_rules(&self, sign_in: &SignIn<'_>, decided: Decided) -> Decided {
+        let Some(user) = decided.user.as_ref().filter(|_| !decided.is_refusal()) else {
+            return decided;
+        };
+        let fields = user.fields.iter();
+        let fields = fields.map(|(field, value)| (field.name(), value.as_str()));
+        let subject = sign_in.subject.as_user(fields);
+        for rule in &self.access {
+            let why = match rule.require.holds(&subject) {
+                Ok(true) => continue,
+                Ok(false) => "an access rule does not hold".to_owned(),
+                Err(fault) => format!("an access rule cannot be decided: {fault}"),
+            };
+            return Decided {
+                outcome: Outcome::Refused,
+                reason: why,
+                message: rule.message.clone(),
+                rule: Some(rule.require.text().to_owned()),
+                user: None,
+                write: false,
+                ..decided
+            };
+        }
+        decided
+    }
+}
+
+impl Directory {
+    /// Why people of a provider are not of this directory, if they are not.
+    pub(super) fn takes_people_of(&self, provider: &str) -> Result<(), String> {
+        let named = |name: &String| name == provider;
+        match self.providers.is_empty() || self.providers.iter().any(named) {
+            true => Ok(()),
+            false => Err(format!(
+                "takes people of {} only, found provider {provider}",
+                self.providers.join(", ")
+            )),
+        }
+    }
+}

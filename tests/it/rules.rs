@@ -1,0 +1,141 @@
+//! Rules in CEL from the outside: what a mapping computes, who may come in, and which pages are for whom.
+
+use serde_json::json;
+
+use crate::support::application::Application;
+use crate::support::provider::{Provider, new_person};
+use crate::support::proxy::{Setup, payload};
+
+fn claims(username: &str, groups: &[&str]) -> serde_json::Value {
+    json!({
+        "preferred_username": username, "family_name": "Family", "given_name": "Given", "groups": groups,
+        "email": "person@example.test", "email_verified": true, "department": "it",
+    })
+}
+
+#[test]
+fn a_mapping_computes_and_a_rule_turns_away() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = Setup::new(&application)
+        .maps("initials", "{ expression = \"claims.given_name.substring(0, 1) + claims.family_name.substring(0, 1)\" }")
+        .maps("department", "{ expression = \"claims.department.upperAscii()\" }")
+        .maps("office", "{ expression = \"claims.nickname.trim()\" }")
+        .with(
+            "[access]",
+            "rules",
+            "[{ require = \"'staff' in claims.groups\", message = \"Staff only. Ask <HR>.\" }]",
+        )
+        .at(provider)
+        .start();
+    let (staff, guest) = (new_person("staff"), new_person("guest"));
+    provider.claim(&staff, &claims(&staff, &["staff"]));
+    provider.claim(&guest, &claims(&guest, &[]));
+    proxy.signed_in(&staff);
+    let users = proxy.users();
+    assert_eq!(users[0]["initials"], "GF");
+    assert_eq!(users[0]["department"], "IT");
+    assert_eq!(
+        users[0]["office"],
+        json!(null),
+        "a missing claim is missing"
+    );
+    let page = proxy.browser().sign_in(&proxy.url("/"), &guest).answer;
+    assert_eq!(page.status, 403);
+    let text = page.text();
+    assert!(text.contains("Staff only. Ask &lt;HR&gt;."), "{text}");
+    assert_eq!(proxy.users().len(), 1, "nobody is created");
+    assert_eq!(
+        proxy.metric("vestibule_logins_total", &["outcome=\"refused\""]),
+        1.0
+    );
+    // The same code explains it.
+    std::fs::write(proxy.file("claims.json"), claims(&guest, &[]).to_string()).unwrap();
+    let explained = proxy.run(&["explain", "--claims", "claims.json", "--json"]);
+    let explained: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(explained["outcome"], "refused");
+    assert_eq!(explained["rule"], "'staff' in claims.groups");
+    assert_eq!(explained["fields"]["initials"]["value"], "GF");
+    assert_eq!(
+        explained["fields"]["initials"]["claim"],
+        "family_name, given_name"
+    );
+}
+
+/// A rule of a route is decided at the sign-in, on all claims, and stays decided for the session, whatever the token
+/// carries of them.
+#[test]
+fn a_route_is_for_those_for_whom_its_rule_holds() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let mut proxy = Setup::new(&application)
+        .with("[session]", "claims", "[\"email\"]")
+        .maps("department", "\"department\"")
+        .route(
+            "/wfgen/admin/",
+            "login",
+            "require = \"'admins' in claims.groups && user.department == 'it'\"",
+        )
+        .at(provider)
+        .start();
+    let (admin, other) = (new_person("admin"), new_person("other"));
+    provider.claim(&admin, &claims(&admin, &["staff", "admins"]));
+    provider.claim(&other, &claims(&other, &["staff"]));
+    let (of_admin, of_other) = (proxy.signed_in(&admin), proxy.signed_in(&other));
+    let token = payload(&of_admin.cookie("wfgen_token"));
+    assert_eq!(
+        token["user"],
+        json!({"department": "it"}),
+        "the field that the rule names"
+    );
+    for _ in 0..2 {
+        assert_eq!(of_admin.visit(&proxy.url("/admin/x")).status, 200);
+        assert_eq!(of_admin.visit(&proxy.url("/x")).status, 200);
+        assert_eq!(of_other.visit(&proxy.url("/x")).status, 200);
+        for spelling in [
+            "/admin/x",
+            "/ADMIN/x",
+            "/%61dmin/x",
+            "/admin./x",
+            "/admin;a=b/x",
+            "/(S(x))/admin/x",
+        ] {
+            application.forget();
+            let answer = of_other.visit(&proxy.url(spelling));
+            assert_eq!(answer.status, 403, "{spelling}");
+            assert!(application.received().is_empty(), "{spelling}");
+        }
+        // A restart does not know the claims any more; the session's record does.
+        proxy.restart();
+    }
+    let problem = of_other.fetch(&proxy.url("/admin/x"));
+    assert_eq!(problem.status, 403);
+    assert_eq!(problem.json()["type"], "urn:vestibule:problem:rule-denied");
+}
+
+#[test]
+fn lesson_19_groups_kept_elsewhere_are_never_no_groups() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = Setup::new(&application)
+        .with("[[providers]]", "user_info", "\"never\"")
+        .with(
+            "[access]",
+            "rules",
+            "[{ require = \"!('banned' in claims.groups)\" }]",
+        )
+        .at(provider)
+        .start();
+    let person = new_person("overage");
+    let mut sent = claims(&person, &["staff"]);
+    provider.claim(&person, &sent);
+    proxy.signed_in(&person);
+    sent.as_object_mut().unwrap().remove("groups");
+    sent["_claim_names"] = json!({"groups": "src1"});
+    sent["_claim_sources"] = json!({"src1": {"endpoint": "https://graph.example/groups"}});
+    provider.claim(&person, &sent);
+    let page = proxy.browser().sign_in(&proxy.url("/"), &person).answer;
+    assert_eq!(page.status, 403);
+    assert!(
+        page.text().contains("keeps it elsewhere"),
+        "{}",
+        page.text()
+    );
+}

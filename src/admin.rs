@@ -137,6 +137,8 @@ impl Admin {
             }
         }
         degraded.extend(self.endpoints.servers.degraded());
+        let files = self.endpoints.text_directories.iter();
+        degraded.extend(files.filter_map(|directory| directory.trouble()));
         let draining = self.draining.load(Ordering::Relaxed);
         if self.endpoints.sessions.has_followed() {
             self.was_ready.store(true, Ordering::Relaxed);

@@ -23,6 +23,7 @@ use crate::environment::{Clock, Random};
 use crate::identity::Stripped;
 use crate::oidc::RelyingParties;
 use crate::provisioning::Provisioning;
+use crate::provisioning::text::TextDirectory;
 use crate::rejection::{Context, Kind, Links, Rejection};
 use crate::route::{Endpoint, Routes};
 use crate::sealing::Sealer;
@@ -60,6 +61,8 @@ pub struct Endpoints {
     pub sessions: Arc<Sessions>,
     /// Creates and synchronises users.
     pub provisioning: Provisioning,
+    /// Directories whose users are the lines of a file.
+    pub text_directories: Vec<Arc<TextDirectory>>,
     /// Users and sessions.
     pub store: Store,
     /// Counters.

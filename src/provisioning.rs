@@ -8,6 +8,7 @@ mod fields;
 mod naming;
 mod rules;
 mod sign_in;
+pub mod text;
 mod verdict;
 
 use crate::config::{self, UserField};

@@ -30,6 +30,7 @@ use crate::endpoint::Endpoints;
 use crate::environment::{Clock, Random, SystemClock, SystemRandom};
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
+use crate::provisioning::text::TextDirectory;
 use crate::route::Routes;
 use crate::sealing::Sealer;
 use crate::session::{KeyFault, Sessions};
@@ -207,6 +208,15 @@ enum Phase {
 async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpoints, StartFault> {
     let store = Store::open(&config.store.place).await?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let text_directories = TextDirectory::all(config, &store, &clock);
+    for directory in &text_directories {
+        // Before anybody signs in, so that nobody who is in the file is made by another directory.
+        let applied = directory.apply().await;
+        directory.tell(&applied, &|name, outcome| {
+            metrics.directory_file(name, outcome.as_str())
+        });
+    }
     let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
         .map_err(StartFault::Upstream)?;
     Ok(Endpoints {
@@ -218,7 +228,8 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         provisioning: Provisioning::new(config, store.clone()),
         store,
         metrics: Arc::clone(metrics),
-        clock: Arc::new(SystemClock),
+        text_directories: text_directories.into_iter().map(Arc::new).collect(),
+        clock,
         random,
         recurrence: Default::default(),
         config: Arc::clone(config),
@@ -255,6 +266,12 @@ fn keep_up(
             tokio::time::sleep(KEEP_HOUSE).await;
         }
     }));
+    for directory in &endpoints.text_directories {
+        let (directory, metrics) = (Arc::clone(directory), Arc::clone(&endpoints.metrics));
+        tasks.push(tokio::spawn(directory.follow(move |name, outcome| {
+            metrics.directory_file(name, outcome.as_str());
+        })));
+    }
     if let Some(socket) = admin {
         let (endpoints, draining) = (Arc::clone(endpoints), Arc::clone(draining));
         tasks.push(tokio::spawn(async move {

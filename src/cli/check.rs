@@ -1,11 +1,13 @@
 //! `check`: is the configuration good, and with `--online`, is the world as it says.
 
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use super::{Failure, run};
 use crate::config::Config;
-use crate::environment::{Clock as _, SystemClock};
+use crate::environment::{Clock, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
+use crate::provisioning::text::{self, TextDirectory};
 use crate::server::descriptors;
 use crate::session::TokenKeys;
 use crate::store::{Access, Store};
@@ -33,10 +35,28 @@ pub(super) fn check(config: &Config, ask_around: bool) -> Result<(), Failure> {
         code: Failure::BAD_CONFIGURATION,
         ..Failure::new(format!("upstream: {fault}"))
     })?;
-    if ask_around {
-        online(config)?;
+    match ask_around {
+        true => online(config)?,
+        false => files(config)?,
     }
     Ok(writeln!(io::stdout(), "ok")?)
+}
+
+/// The files of text directories, without asking the store who is there.
+fn files(config: &Config) -> Result<(), Failure> {
+    let sources = text::Source::all(config);
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let runtime = run::control_runtime()?;
+    for source in sources {
+        let read = runtime.block_on(source.read(SystemClock.now()));
+        read.map_err(|trouble| {
+            Failure::new(format!("directory {}: {trouble}", source.directory()))
+                .hint("the proxy goes on with what it read last; mend the file")
+        })?;
+    }
+    Ok(())
 }
 
 /// The pair itself was looked at with the configuration.
@@ -89,12 +109,34 @@ impl Checks {
     /// Looks without writing: a store that is not there yet is made by the first `run`.
     async fn store(&mut self, config: &Config) {
         let place = &config.store.place;
-        let found = match Store::open_existing(place, Access::Read).await {
+        let opened = Store::open_existing(place, Access::Read).await;
+        let found = match &opened {
             Ok(Some(store)) => store.ping().await.map(|()| place.to_string()),
             Ok(None) => Ok(format!("{place} has nothing in it yet; run makes it")),
-            Err(error) => Err(error),
+            Err(error) => return self.note("store", Err(error.to_string())),
         };
         self.note("store", found.map_err(|error| error.to_string()));
+        self.files(config, opened.ok().flatten()).await;
+    }
+
+    /// What the files of text directories would change.
+    async fn files(&mut self, config: &Config, store: Option<Store>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Some(store) = store else {
+            for source in text::Source::all(config) {
+                let read = source.read(clock.now()).await;
+                let found = read.map(|(people, _)| format!("{} people", people.len()));
+                let what = format!("directory {}", source.directory());
+                self.note(&what, found.map_err(|trouble| trouble.to_string()));
+            }
+            return;
+        };
+        for directory in TextDirectory::all(config, &store, &clock) {
+            let previewed = directory.preview().await;
+            let what = format!("directory {}", directory.name());
+            let found = previewed.map(|summary| format!("its file would mean: {summary}"));
+            self.note(&what, found.map_err(|trouble| trouble.to_string()));
+        }
     }
 
     async fn application(&mut self, config: &Config) {

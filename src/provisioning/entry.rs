@@ -73,7 +73,7 @@ fn named(decided: &Decided) -> Option<String> {
 }
 
 /// Before and after of every field that differs, and of the identities.
-fn differences(before: Option<&User>, after: &User) -> BTreeMap<String, FieldChange> {
+pub(super) fn differences(before: Option<&User>, after: &User) -> BTreeMap<String, FieldChange> {
     let mut changes: BTreeMap<String, FieldChange> = UserField::ALL
         .iter()
         .filter_map(|field| {

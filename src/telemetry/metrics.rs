@@ -50,6 +50,7 @@ pub struct Metrics {
     provisioning: Family<DirectoryLabels, Counter>,
     provider_up: Family<ProviderLabel, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
+    directory_files: Family<DirectoryLabels, Counter>,
     upstream_up: Family<ServerLabel, Gauge>,
     sessions: Gauge,
     store_up: Gauge,
@@ -95,6 +96,12 @@ impl Metrics {
             "1 while the server of the application is well",
             upstream_up.clone(),
         );
+        let directory_files = Family::default();
+        registry.register(
+            "directory_file",
+            "What became of the files of text directories",
+            directory_files.clone(),
+        );
         registry.register("sessions", "Live sessions in the store", sessions.clone());
         registry.register("store_up", "1 while the store answers", store_up.clone());
         registry.register_collector(Box::new(Workers(workers.clone())));
@@ -105,6 +112,7 @@ impl Metrics {
             provisioning,
             provider_up,
             reloads,
+            directory_files,
             upstream_up,
             sessions,
             store_up,
@@ -148,6 +156,16 @@ impl Metrics {
     /// Counts files that changed and were read again: `ok`, or `failed` and left as they were.
     pub fn reload(&self, outcome: &'static str) {
         self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts what became of a text directory's file.
+    pub fn directory_file(&self, directory: &str, outcome: &'static str) {
+        self.directory_files
+            .get_or_create(&DirectoryLabels {
+                directory: directory.to_owned(),
+                outcome,
+            })
+            .inc();
     }
 
     /// Says whether a server of the application is well.

@@ -10,6 +10,7 @@ mod command_line;
 mod cookies;
 mod corpus;
 mod demo;
+mod directories;
 mod drain;
 mod endpoints;
 mod forwarding;

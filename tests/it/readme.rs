@@ -64,7 +64,23 @@ fn the_mapping_examples_load() {
     let config = vestibule::config::load(&path)
         .unwrap_or_else(|faults| panic!("the README's mapping has faults: {faults}"));
     let mapping = &config.directories[0].self_provisioning().unwrap().mapping;
-    assert_eq!(mapping.len(), 6, "{mapping:?}");
+    assert_eq!(mapping.len(), 7, "{mapping:?}");
+}
+
+/// The rules, routes and directories that the README shows, in the smallest configuration.
+#[test]
+fn the_rules_and_directories_load() {
+    let readme = read("README.md");
+    let smallest = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (head, _) = smallest.split_once("[[directories]]").expect("a directory");
+    let rules = block(&readme, "### Who may come in", "toml");
+    let directories = block(&readme, "### Several directories", "toml");
+    let (_folder, path) = installed(&format!("{head}{rules}{directories}"));
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's directories have faults: {faults}"));
+    assert_eq!(config.access.len(), 2);
+    assert_eq!(config.route_rules().count(), 1);
+    assert_eq!(config.directories.len(), 3);
 }
 
 #[test]
@@ -116,6 +132,7 @@ fn every_metric_is_in_the_table() {
     metrics.login("okta", "created");
     metrics.provisioning("SELF_PROVISIONING", "created");
     metrics.provider_up("okta", true);
+    metrics.directory_file("STAFF", "applied");
     metrics.upstream_up("http://10.0.0.5", true);
     let text = metrics.text();
     let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

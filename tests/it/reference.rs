@@ -159,7 +159,7 @@ fn every_key_of_the_reference_is_in_the_code_and_marked_as_it_is_there() {
         match key.support {
             Support::Now => {
                 let optional = path.starts_with("directories[].mapping.*")
-                    || path.starts_with("store.password") && is_for_another_choice(&entry.comment);
+                    || is_for_another_choice(&entry.comment);
                 assert!(entry.live || optional, "{path} is switched off");
             }
             Support::NotYet(_) => {

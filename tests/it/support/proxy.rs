@@ -124,6 +124,18 @@ impl Setup {
         self
     }
 
+    /// Adds these lines of TOML at the end.
+    pub(crate) fn more(mut self, lines: &str) -> Self {
+        self.tail.push_str(lines);
+        self
+    }
+
+    /// Puts a file into the folder.
+    pub(crate) fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
+        self
+    }
+
     /// Another base path; `""` for `/`.
     pub(crate) fn base(mut self, base: &str) -> Self {
         base.clone_into(&mut self.base);

@@ -388,12 +388,8 @@ fn what_is_not_built_is_said_to_be() {
         .iter()
         .map(|(header, line, key)| (with(header, line), *key))
         .collect();
-    for (more, key) in [(
-        "[[routes]]\npath = \"/wfgen/a\"\naccess = \"bearer\"",
-        "routes[0].access",
-    )] {
-        texts.push((format!("{SMALLEST}{more}\n"), key));
-    }
+    let bearer = "[[routes]]\npath = \"/wfgen/a\"\naccess = \"bearer\"";
+    texts.push((format!("{SMALLEST}{bearer}\n"), "routes[0].access"));
     for (text, key) in texts {
         let faults = faults(&text);
         assert_eq!(faults.len(), 1, "{key}: {faults:#?}");

@@ -18,9 +18,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // Rank 0
+pub mod expression;
+
 pub mod config;
 pub mod environment;
-pub mod expression;
 pub mod page;
 pub mod sealing;
 pub mod telemetry;

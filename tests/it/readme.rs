@@ -75,7 +75,7 @@ fn the_rules_and_directories_load() {
     let (head, _) = smallest.split_once("[[directories]]").expect("a directory");
     let rules = block(&readme, "### Who may come in", "toml");
     let directories = block(&readme, "### Several directories", "toml");
-    let (_folder, path) = installed(&format!("{head}{rules}{directories}"));
+    let (_folder, path) = installed(&format!("{head}\n{rules}\n{directories}"));
     let config = vestibule::config::load(&path)
         .unwrap_or_else(|faults| panic!("the README's directories have faults: {faults}"));
     assert_eq!(config.access.len(), 2);

@@ -90,9 +90,17 @@ enum Command {
     },
     /// Show what a sign-in with these claims would do, and write nothing
     Explain {
-        /// A JSON object of claims, or a JWT whose signature is not looked at
-        #[arg(long, value_name = "FILE")]
-        claims: PathBuf,
+        /// A JSON object of claims, or a JWT whose signature is not looked at; - is stdin
+        #[arg(
+            long,
+            value_name = "FILE",
+            required_unless_present = "user",
+            conflicts_with = "user"
+        )]
+        claims: Option<PathBuf>,
+        /// A user, with the claims of their last sign-in, while a session of theirs is kept
+        #[arg(long, value_name = "USERNAME")]
+        user: Option<String>,
         /// The provider that sends the claims; needed when there are several
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
@@ -100,7 +108,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at the users of the directories
+    /// Look at the users of the directories, and decide about them
     Users {
         #[command(subcommand)]
         command: Users,
@@ -133,10 +141,77 @@ enum Users {
     Show {
         /// The username
         name: String,
+        /// Also print what happened to them, as the audit trail has it
+        #[arg(long)]
+        history: bool,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
     },
+    /// Print every user, or the whole audit trail, as JSON lines
+    Export {
+        /// The audit trail instead of the users
+        #[arg(long)]
+        history: bool,
+    },
+    /// Make users from JSON lines, as `users export` prints them; whoever is there already stays as they are
+    Import {
+        /// The file, or - for stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The directory of users whose line names none
+        #[arg(long, value_name = "NAME")]
+        directory: Option<String>,
+    },
+    /// Let a user in again, or one who waits for it for the first time
+    Activate {
+        /// The username
+        name: String,
+    },
+    /// Keep a user out and end their sessions; no directory undoes it
+    Deactivate {
+        /// The username
+        name: String,
+    },
+    /// Record that somebody at a provider is this user
+    Bind {
+        /// The username
+        name: String,
+        #[command(flatten)]
+        identity: Identity,
+    },
+    /// Forget that somebody at a provider is this user, and end the user's sessions
+    Unbind {
+        /// The username
+        name: String,
+        #[command(flatten)]
+        identity: Identity,
+    },
+    /// Give the identities of one issuer another one, when a provider is replaced
+    Rebind {
+        /// The issuer that they have
+        #[arg(long, value_name = "ISSUER")]
+        from: String,
+        /// The issuer that they get
+        #[arg(long, value_name = "ISSUER")]
+        to: String,
+    },
+    /// Let anybody have a username again that a user gave up
+    Release {
+        /// The username
+        name: String,
+    },
+}
+
+/// Who somebody is to a provider.
+#[derive(Debug, clap::Args)]
+struct Identity {
+    /// The provider's issuer; may be left out where there is one provider
+    #[arg(long)]
+    issuer: Option<String>,
+    /// Their subject there
+    #[arg(long)]
+    subject: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,15 +251,17 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Check { online } => check::check(&load(path)?, online),
         Command::Explain {
             claims,
+            user,
             provider,
             json,
-        } => explain::explain(load(path)?, &claims, provider.as_deref(), json),
-        Command::Users {
-            command: Users::List { json },
-        } => users::list(load(path)?, json),
-        Command::Users {
-            command: Users::Show { name, json },
-        } => users::show(load(path)?, &name, json),
+        } => {
+            let about = match (claims, user) {
+                (Some(claims), _) => explain::About::Claims(claims),
+                (None, user) => explain::About::User(user.unwrap_or_default()),
+            };
+            explain::explain(&load(path)?, about, provider.as_deref(), json)
+        }
+        Command::Users { command } => users::run(&load(path)?, command),
         Command::Keys {
             command: Keys::Generate { algorithm, out },
         } => keys::generate(algorithm, out.as_deref()),

@@ -11,11 +11,13 @@ mod sign_in;
 pub mod text;
 mod verdict;
 
+use std::collections::BTreeMap;
+
 use crate::config::{self, UserField};
 use crate::environment::{SystemRandom, UnixSeconds, random_text};
 use crate::mapping::Explanation;
 use crate::oidc::{ClaimSet, Claims};
-use crate::store::{self, Facts, Question, Store, User, Wanted};
+use crate::store::{self, Facts, FieldChange, Question, Store, User, Wanted};
 use crate::telemetry::RequestId;
 
 use directories::Directories;
@@ -249,6 +251,11 @@ pub fn explain_unknown(
     };
     let sign_in = SignIn::new(&directories, person, session_claims);
     directories.decision(&sign_in, &Facts::default())
+}
+
+/// Before and after of everything that differs, as audit rows have it.
+pub fn audited_changes(before: &User, after: &User) -> BTreeMap<String, FieldChange> {
+    entry::differences(Some(before), after)
 }
 
 /// What an operator has to mend, while people still come in or are turned away for no fault of theirs.

@@ -1,7 +1,7 @@
 //! `explain`: what a sign-in with given claims would do, by the code that provisions, writing nothing.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,27 +9,40 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, run, users};
 use crate::config::{self, Config};
+use crate::environment::rfc3339;
 use crate::mapping::MappedField;
 use crate::oidc::{ClaimSet, session_claims};
 use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
+use crate::sealing::{Purpose, Sealer};
 use crate::store::{Access, Store};
 
 /// Bytes of a claims file; no provider's token comes near.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Explains the claims in a file (`-` is stdin). A refusal is a result too: it fails only if there is nothing to
-/// explain.
+/// Whose sign-in is explained.
+pub(super) enum About {
+    /// Somebody with the claims in a file (`-` is stdin).
+    Claims(PathBuf),
+    /// A user, with the claims of their last sign-in.
+    User(String),
+}
+
+/// Explains a sign-in. A refusal is a result too: it fails only if there is nothing to explain.
 pub(super) fn explain(
-    config: Config,
-    claims: &Path,
+    config: &Config,
+    about: About,
     provider: Option<&str>,
     json: bool,
 ) -> Result<(), Failure> {
-    let text = read(claims)?;
-    let unverified_claims = parse(&text, claims)?;
-    let provider = chosen(&config, &unverified_claims, provider)?;
     let runtime = run::control_runtime()?;
-    let decision = runtime.block_on(decision(&config, provider, &unverified_claims))?;
+    let decision = match about {
+        About::Claims(file) => {
+            let unverified_claims = parse(&read(&file)?, &file)?;
+            let provider = chosen(config, &unverified_claims, provider)?;
+            runtime.block_on(decision(config, provider, &unverified_claims))?
+        }
+        About::User(name) => runtime.block_on(decision_about(config, &name))?,
+    };
     let mut out = io::stdout().lock();
     match json {
         true => write_json(&mut out, &decision),
@@ -171,6 +184,44 @@ async fn decision(
             subject.unwrap_or_default(),
             &mapped,
         )
+        .await
+        .map_err(|fault| users::store_failure(&fault))
+}
+
+/// What the user's last sign-in would do now: its claims are kept, sealed, as long as its session is.
+async fn decision_about(config: &Config, name: &str) -> Result<Decision, Failure> {
+    let store = users::existing_store(config, Access::Read).await?;
+    let user = users::named(&store, name).await?;
+    let recorded = store.claims_of(&user.id).await;
+    let recorded = recorded.map_err(|fault| users::store_failure(&fault))?;
+    let gone = || {
+        let name = user.username();
+        Failure::new(format!("no sign-in of {name} is kept any more, and with it no claims"))
+            .hint("give claims with --claims FILE, or see what happened: vestibule users show NAME --history")
+    };
+    let recorded = recorded.ok_or_else(gone)?;
+    let sealed = recorded.claims.as_deref().ok_or_else(gone)?;
+    let claims = Sealer::new(&config.session)
+        .open(Purpose::SessionClaims, recorded.sid.as_bytes(), sealed)
+        .map_err(|fault| {
+            Failure::new(format!(
+                "the claims of the last sign-in cannot be opened: {fault}"
+            ))
+            .hint("was session.sealing_keys changed since? the next sign-in mends it")
+        })?;
+    let claims: ClaimSet = serde_json::from_slice(&claims).unwrap_or_default();
+    let named = |provider: &&config::Provider| provider.name == recorded.provider;
+    let issuer = config
+        .providers
+        .iter()
+        .find(named)
+        .map(|it| it.issuer.as_str());
+    let identity = user.identities.iter().find(|(of, _)| issuer == Some(of));
+    let (issuer, subject) = identity.ok_or_else(gone)?;
+    let at = rfc3339(recorded.at);
+    super::eprint(&format!("hint: with the claims of the sign-in at {at}\n"));
+    Provisioning::new(config, store.clone())
+        .explain(&recorded.provider, issuer, subject, &claims)
         .await
         .map_err(|fault| users::store_failure(&fault))
 }

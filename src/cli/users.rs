@@ -1,26 +1,57 @@
-//! `users`: the users of the directories, read beside a running server.
+//! `users`: the users of the directories, read and decided about beside a running server.
+
+mod administration;
+mod history;
+mod import;
 
 use std::io::{self, Write};
 
 use serde::Serializer;
 use serde::ser::SerializeMap;
 
-use super::{Failure, run};
+use super::{Failure, Users};
 use crate::config::{Config, UserField};
 use crate::environment::{UnixSeconds, rfc3339};
-use crate::store::{self, Access, Store, User};
+use crate::store::{self, Access, AuditEntry, Store, User};
 
 /// Users read at a time: a million users need no more memory than this.
 const PAGE: u32 = 500;
 
-/// Prints every user, in the order of their names.
-pub(super) fn list(config: Config, json: bool) -> Result<(), Failure> {
-    let runtime = run::control_runtime()?;
-    let store = runtime.block_on(existing_store(&config))?;
-    let mut listing = Listing::new(io::BufWriter::new(io::stdout().lock()), json);
+/// Does what a subcommand asks for.
+pub(super) fn run(config: &Config, command: Users) -> Result<(), Failure> {
+    let runtime = super::run::control_runtime()?;
+    runtime.block_on(async {
+        match command {
+            Users::List { json } => list(config, Form::listed(json)).await,
+            Users::Show {
+                name,
+                history,
+                json,
+            } => show(config, &name, history, json).await,
+            Users::Export { history: false } => list(config, Form::Lines).await,
+            Users::Export { history: true } => history::export(config).await,
+            Users::Import { file, directory } => {
+                import::import(config, &file, directory.as_deref()).await
+            }
+            Users::Activate { name } => administration::activate(config, &name).await,
+            Users::Deactivate { name } => administration::deactivate(config, &name).await,
+            Users::Bind { name, identity } => administration::bind(config, &name, &identity).await,
+            Users::Unbind { name, identity } => {
+                administration::unbind(config, &name, &identity).await
+            }
+            Users::Rebind { from, to } => administration::rebind(config, &from, &to).await,
+            Users::Release { name } => administration::release(config, &name).await,
+        }
+    })
+}
+
+/// Prints every user, in the order of their names, a page at a time.
+async fn list(config: &Config, form: Form) -> Result<(), Failure> {
+    let store = existing_store(config, Access::Read).await?;
+    let mut listing = Listing::new(io::BufWriter::new(io::stdout().lock()), form);
     let mut after = None;
     loop {
-        let page = runtime.block_on(store.users(after.as_ref(), PAGE));
+        let page = store.users(after.as_ref(), PAGE).await;
         let (users, next) = page.map_err(|fault| store_failure(&fault))?;
         if let Err(fault) = listing.page(&users) {
             return not_written(fault);
@@ -33,22 +64,33 @@ pub(super) fn list(config: Config, json: bool) -> Result<(), Failure> {
 }
 
 /// Prints one user with everything that is known of them.
-pub(super) fn show(config: Config, name: &str, json: bool) -> Result<(), Failure> {
-    let runtime = run::control_runtime()?;
-    let store = runtime.block_on(existing_store(&config))?;
-    let user = runtime
-        .block_on(store.user_by_name(name))
-        .map_err(|fault| store_failure(&fault))?
-        .ok_or_else(|| {
-            Failure::new(format!("no user is named {name:?}"))
-                .hint("vestibule users list shows every user")
-        })?;
-    write_user(&mut io::stdout().lock(), &user, json).or_else(not_written)
+async fn show(config: &Config, name: &str, history: bool, json: bool) -> Result<(), Failure> {
+    let store = existing_store(config, Access::Read).await?;
+    let user = named(&store, name).await?;
+    let history = match history {
+        true => Some(history::of(&store, &user).await?),
+        false => None,
+    };
+    let mut out = io::stdout().lock();
+    write_user(&mut out, &user, history.as_deref(), json).or_else(not_written)
 }
 
-async fn existing_store(config: &Config) -> Result<Store, Failure> {
+/// The user of that name, whatever its case and accents.
+pub(super) async fn named(store: &Store, name: &str) -> Result<User, Failure> {
+    let found = store.user_by_name(name).await;
+    found
+        .map_err(|fault| store_failure(&fault))?
+        .ok_or_else(|| nobody(name))
+}
+
+fn nobody(name: &str) -> Failure {
+    Failure::new(format!("no user is named {name:?}")).hint("vestibule users list shows every user")
+}
+
+/// The store that a server made.
+pub(super) async fn existing_store(config: &Config, access: Access) -> Result<Store, Failure> {
     let place = &config.store.place;
-    Store::open_existing(place, Access::Read)
+    Store::open_existing(place, access)
         .await
         .map_err(|fault| store_failure(&fault))?
         .ok_or_else(|| {
@@ -84,28 +126,52 @@ const COLUMNS: [&str; 7] = [
     "LAST LOGIN",
 ];
 
+/// How users are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// For people.
+    Table,
+    /// One JSON array.
+    Array,
+    /// A JSON object a line, with everything that `users import` reads.
+    Lines,
+}
+
+impl Form {
+    fn listed(json: bool) -> Self {
+        match json {
+            true => Form::Array,
+            false => Form::Table,
+        }
+    }
+}
+
 /// Writes page after page. Columns are as wide as the first page needs.
 struct Listing<W> {
     out: W,
-    json: bool,
+    form: Form,
     widths: Option<[usize; COLUMNS.len()]>,
     separator: &'static str,
 }
 
 impl<W: Write> Listing<W> {
-    fn new(out: W, json: bool) -> Self {
+    fn new(out: W, form: Form) -> Self {
         Self {
             out,
-            json,
+            form,
             widths: None,
             separator: "[\n",
         }
     }
 
     fn page(&mut self, users: &[User]) -> io::Result<()> {
-        match self.json {
-            true => self.json_page(users),
-            false => self.table_page(users),
+        match self.form {
+            Form::Array => self.json_page(users),
+            Form::Table => self.table_page(users),
+            Form::Lines => users.iter().try_for_each(|user| {
+                serde_json::to_writer(&mut self.out, &Shown(user, None))?;
+                self.out.write_all(b"\n")
+            }),
         }
     }
 
@@ -130,10 +196,10 @@ impl<W: Write> Listing<W> {
     }
 
     fn end(mut self) -> io::Result<()> {
-        match (self.json, self.separator) {
-            (true, "[\n") => self.out.write_all(b"[]\n")?,
-            (true, _) => self.out.write_all(b"\n]\n")?,
-            (false, _) => {}
+        match (self.form, self.separator) {
+            (Form::Array, "[\n") => self.out.write_all(b"[]\n")?,
+            (Form::Array, _) => self.out.write_all(b"\n]\n")?,
+            (Form::Table | Form::Lines, _) => {}
         }
         self.out.flush()
     }
@@ -173,9 +239,14 @@ pub(super) fn write_row(
     writeln!(out, "{}", line.trim_end())
 }
 
-fn write_user(out: &mut impl Write, user: &User, json: bool) -> io::Result<()> {
+fn write_user(
+    out: &mut impl Write,
+    user: &User,
+    history: Option<&[AuditEntry]>,
+    json: bool,
+) -> io::Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, &Shown(user))?;
+        serde_json::to_writer_pretty(&mut *out, &Shown(user, history))?;
         return writeln!(out);
     }
     let mut lines: Vec<(&str, String)> = user
@@ -185,7 +256,7 @@ fn write_user(out: &mut impl Write, user: &User, json: bool) -> io::Result<()> {
         .collect();
     lines.push(("id", user.id.clone()));
     lines.push(("directory", user.directory.clone()));
-    lines.push(("status", user.status().to_owned()));
+    lines.push(("status", status_in_words(user)));
     for (issuer, subject) in &user.identities {
         lines.push(("identity", format!("{subject} at {issuer}")));
     }
@@ -196,7 +267,17 @@ fn write_user(out: &mut impl Write, user: &User, json: bool) -> io::Result<()> {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines
         .iter()
-        .try_for_each(|(name, value)| writeln!(out, "{name:<width$}  {value}"))
+        .try_for_each(|(name, value)| writeln!(out, "{name:<width$}  {value}"))?;
+    history::write(out, history.unwrap_or_default())
+}
+
+fn status_in_words(user: &User) -> String {
+    let why = match (user.deactivated, user.elsewhere) {
+        (true, _) => " (deactivated by an administrator)",
+        (false, true) => " (provisioned elsewhere)",
+        (false, false) => "",
+    };
+    format!("{}{why}", user.status())
 }
 
 /// A user as `users list --json` prints them.
@@ -210,8 +291,9 @@ impl serde::Serialize for Listed<'_> {
     }
 }
 
-/// A user as `users show --json` prints them: the same, with the id and every identity.
-struct Shown<'a>(&'a User);
+/// A user as `users show --json` and `users export` print them: the same, with the id, every identity, the
+/// administrator's flag, and their history where it was asked for.
+struct Shown<'a>(&'a User, Option<&'a [AuditEntry]>);
 
 impl serde::Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -221,6 +303,11 @@ impl serde::Serialize for Shown<'_> {
         let identity = |(issuer, subject): &(String, String)| serde_json::json!({ "issuer": issuer, "subject": subject });
         let identities: Vec<_> = self.0.identities.iter().map(identity).collect();
         map.serialize_entry("identities", &identities)?;
+        map.serialize_entry("deactivated", &self.0.deactivated)?;
+        if let Some(history) = self.1 {
+            let rows: Vec<_> = history.iter().map(history::json).collect();
+            map.serialize_entry("history", &rows)?;
+        }
         map.end()
     }
 }
@@ -274,7 +361,7 @@ mod tests {
 
     fn listed(json: bool, pages: &[&[User]]) -> String {
         let mut out = Vec::new();
-        let mut listing = Listing::new(&mut out, json);
+        let mut listing = Listing::new(&mut out, Form::listed(json));
         for page in pages {
             listing.page(page).unwrap();
         }
@@ -320,13 +407,13 @@ mod tests {
     #[test]
     fn show_tells_every_identity() {
         let mut out = Vec::new();
-        write_user(&mut out, &user("alice", None), true).unwrap();
+        write_user(&mut out, &user("alice", None), None, true).unwrap();
         let shown: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(shown["identities"][1]["subject"], "2");
         assert_eq!(shown["id"], "id-1");
         assert_eq!(shown["last_login_at"], serde_json::Value::Null);
         let mut out = Vec::new();
-        write_user(&mut out, &user("alice", None), false).unwrap();
+        write_user(&mut out, &user("alice", None), None, false).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.contains("identity       2 at https://two.example\n"),

@@ -87,12 +87,13 @@ pub(super) fn differences(before: Option<&User>, after: &User) -> BTreeMap<Strin
         let change = field_change(old, Some(after.status()));
         changes.insert("status".to_owned(), change);
     }
-    let known = |identity: &&(String, String)| {
-        before.is_some_and(|user| user.identities.contains(identity))
-    };
-    for (issuer, subject) in after.identities.iter().filter(|identity| !known(identity)) {
-        let identity = format!("{issuer} {subject}");
-        changes.insert("identity".to_owned(), field_change(None, Some(&identity)));
+    let old = before.map_or(&[][..], |user| &user.identities);
+    let text = |(issuer, subject): &(String, String)| format!("{issuer} {subject}");
+    let forgotten = old.iter().find(|it| !after.identities.contains(it));
+    let recorded = after.identities.iter().find(|it| !old.contains(it));
+    if forgotten.is_some() || recorded.is_some() {
+        let (before, after) = (forgotten.map(text), recorded.map(text));
+        changes.insert("identity".to_owned(), FieldChange { before, after });
     }
     changes
 }

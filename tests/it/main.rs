@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod administration;
 mod bad_input;
 mod chromium;
 mod command_line;

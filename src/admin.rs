@@ -137,6 +137,7 @@ impl Admin {
             }
         }
         degraded.extend(self.endpoints.servers.degraded());
+        degraded.extend(self.endpoints.outbox.troubles());
         let files = self.endpoints.text_directories.iter();
         degraded.extend(files.filter_map(|directory| directory.trouble()));
         let draining = self.draining.load(Ordering::Relaxed);

@@ -196,6 +196,19 @@ enum Users {
         #[arg(long, value_name = "ISSUER")]
         to: String,
     },
+    /// Look at the users that a receiver has still to be told of, or decide about them
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Push {
+        /// List what waits and what was rejected
+        #[arg(long, group = "what")]
+        pending: bool,
+        /// Try again now: one user, or everybody
+        #[arg(long, group = "what", value_name = "USERNAME", num_args = 0..=1, default_missing_value = "")]
+        retry: Option<String>,
+        /// Give up what waits of one user, until they change
+        #[arg(long, group = "what", value_name = "USERNAME")]
+        discard: Option<String>,
+    },
     /// Let anybody have a username again that a user gave up
     Release {
         /// The username

@@ -23,6 +23,7 @@ use crate::environment::{Clock, Random};
 use crate::identity::Stripped;
 use crate::oidc::RelyingParties;
 use crate::provisioning::Provisioning;
+use crate::provisioning::outbox::Outbox;
 use crate::provisioning::text::TextDirectory;
 use crate::rejection::{Context, Kind, Links, Rejection};
 use crate::route::{Endpoint, Routes};
@@ -61,6 +62,8 @@ pub struct Endpoints {
     pub sessions: Arc<Sessions>,
     /// Creates and synchronises users.
     pub provisioning: Provisioning,
+    /// Tells receivers of users.
+    pub outbox: Arc<Outbox>,
     /// Directories whose users are the lines of a file.
     pub text_directories: Vec<Arc<TextDirectory>>,
     /// Users and sessions.

@@ -6,7 +6,9 @@ mod directories;
 mod entry;
 mod fields;
 mod naming;
+pub mod outbox;
 mod rules;
+pub mod scim;
 mod sign_in;
 pub mod text;
 mod verdict;
@@ -201,7 +203,9 @@ impl Provisioning {
         let new_id = random_text::<16>(&SystemRandom);
         let decide = |facts: &Facts| {
             let decided = self.directories.decide(&sign_in, facts, &new_id, now);
-            (entry::change(&person, &decided, request, now), decided)
+            let directories = &self.directories;
+            let change = entry::change(directories, &person, &decided, request, now);
+            (change, decided)
         };
         let (change, mut decided) = decide(&self.store.facts(&question).await?);
         if !change.is_empty() {

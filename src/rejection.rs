@@ -183,6 +183,8 @@ pub enum Kind {
     ProviderDown { provider: String },
     /// 503: sign-ins wait for the directory's store; live sessions go on.
     StoreDown,
+    /// 503: the application's own directory has to be told of the person first, and does not answer.
+    ReceiverDown,
     /// 504: the application took longer than `upstream.response_timeout`.
     ApplicationSlow,
 }
@@ -215,7 +217,9 @@ impl Kind {
             Kind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Kind::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::ApplicationUnreachable => StatusCode::BAD_GATEWAY,
-            Kind::ProviderDown { .. } | Kind::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::ProviderDown { .. } | Kind::StoreDown | Kind::ReceiverDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::ApplicationSlow => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -294,6 +298,7 @@ impl Kind {
             Kind::ApplicationUnreachable => "application-unreachable",
             Kind::ProviderDown { .. } => "provider-down",
             Kind::StoreDown => "store-down",
+            Kind::ReceiverDown => "receiver-down",
             Kind::ApplicationSlow => "application-slow",
         }
     }
@@ -320,7 +325,9 @@ impl Kind {
             | Kind::TokenInvalid { .. }
             | Kind::ProviderDown { .. } => Party::Provider,
             Kind::Conflict | Kind::Inactive | Kind::Refused { .. } => Party::Directory,
-            Kind::ApplicationUnreachable | Kind::ApplicationSlow => Party::Application,
+            Kind::ApplicationUnreachable | Kind::ApplicationSlow | Kind::ReceiverDown => {
+                Party::Application
+            }
             Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication => Party::Operator,
             Kind::StoreDown => Party::Us,
         }
@@ -329,7 +336,7 @@ impl Kind {
     /// Seconds for Retry-After, where trying again helps by itself.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Kind::ProviderDown { .. } => Some(15),
+            Kind::ProviderDown { .. } | Kind::ReceiverDown => Some(15),
             Kind::StoreDown => Some(5),
             _ => None,
         }

@@ -30,6 +30,7 @@ use crate::endpoint::Endpoints;
 use crate::environment::{Clock, Random, SystemClock, SystemRandom};
 use crate::oidc::{self, RelyingParties};
 use crate::provisioning::Provisioning;
+use crate::provisioning::outbox::Outbox;
 use crate::provisioning::text::TextDirectory;
 use crate::route::Routes;
 use crate::sealing::Sealer;
@@ -106,6 +107,9 @@ pub enum StartFault {
     /// Connections to the application cannot be prepared.
     #[error("upstream: {0}")]
     Upstream(String),
+    /// The client of a push's receiver cannot be prepared.
+    #[error("directories.push: {0}")]
+    Receiver(String),
     /// A worker's runtime did not start.
     #[error("a worker did not start: {0}")]
     Worker(std::io::Error),
@@ -217,6 +221,15 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
             metrics.directory_file(name, outcome.as_str())
         });
     }
+    let counted = Arc::clone(metrics);
+    let outbox = Outbox::new(
+        config,
+        store.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&random),
+        move |directory, outcome| counted.push(directory, outcome),
+    )
+    .map_err(StartFault::Receiver)?;
     let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
         .map_err(StartFault::Upstream)?;
     Ok(Endpoints {
@@ -228,6 +241,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         provisioning: Provisioning::new(config, store.clone()),
         store,
         metrics: Arc::clone(metrics),
+        outbox: Arc::new(outbox),
         text_directories: text_directories.into_iter().map(Arc::new).collect(),
         clock,
         random,
@@ -266,6 +280,9 @@ fn keep_up(
             tokio::time::sleep(KEEP_HOUSE).await;
         }
     }));
+    if !endpoints.outbox.is_empty() {
+        tasks.push(tokio::spawn(Arc::clone(&endpoints.outbox).deliver()));
+    }
     for directory in &endpoints.text_directories {
         let (directory, metrics) = (Arc::clone(directory), Arc::clone(&endpoints.metrics));
         tasks.push(tokio::spawn(directory.follow(move |name, outcome| {
@@ -296,6 +313,9 @@ async fn keep_house(endpoints: &Endpoints) {
         .store
         .keep_house(now, audit_before(&endpoints.config, now))
         .await;
+    if let Ok(pending) = endpoints.store.pending_pushes().await {
+        endpoints.metrics.push_pending(pending);
+    }
     match (kept, endpoints.store.live_sessions(now).await) {
         (Ok(()), Ok(live)) => endpoints.metrics.sessions(live),
         (Err(error), _) | (_, Err(error)) => endpoints.sessions.store_answers(Err(&error)),

@@ -7,6 +7,7 @@ use super::{Failure, run};
 use crate::config::Config;
 use crate::environment::{Clock, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
+use crate::provisioning::scim::Receiver;
 use crate::provisioning::text::{self, TextDirectory};
 use crate::server::descriptors;
 use crate::session::TokenKeys;
@@ -75,6 +76,7 @@ fn online(config: &Config) -> Result<(), Failure> {
         checks.store(config).await;
         checks.application(config).await;
         checks.providers(config).await;
+        checks.receivers(config).await;
         (checks.lines, checks.failed)
     });
     runtime.shutdown_background();
@@ -136,6 +138,17 @@ impl Checks {
             let what = format!("directory {}", directory.name());
             let found = previewed.map(|summary| format!("its file would mean: {summary}"));
             self.note(&what, found.map_err(|trouble| trouble.to_string()));
+        }
+    }
+
+    async fn receivers(&mut self, config: &Config) {
+        for push in config.directories.iter().flat_map(|it| &it.push) {
+            let what = format!("receiver {}", push.url);
+            let probed = match Receiver::new(push) {
+                Ok(receiver) => receiver.probe().await,
+                Err(fault) => Err(fault),
+            };
+            self.note(&what, probed);
         }
     }
 

@@ -123,9 +123,9 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
             "put certificate and key of one pair into the files of server.tls"
         }
         server::StartFault::Upstream(_) => "vestibule check --online tells how each server is",
-        server::StartFault::Provider(_) | server::StartFault::Worker(_) => {
-            "vestibule check --online tells more"
-        }
+        server::StartFault::Provider(_)
+        | server::StartFault::Receiver(_)
+        | server::StartFault::Worker(_) => "vestibule check --online tells more",
     };
     Failure::new(fault.to_string()).hint(hint)
 }

@@ -3,6 +3,7 @@
 mod administration;
 mod history;
 mod import;
+mod push;
 
 use std::io::{self, Write};
 
@@ -40,6 +41,14 @@ pub(super) fn run(config: &Config, command: Users) -> Result<(), Failure> {
                 administration::unbind(config, &name, &identity).await
             }
             Users::Rebind { from, to } => administration::rebind(config, &from, &to).await,
+            Users::Push {
+                retry: Some(name), ..
+            } => push::retry(config, &name).await,
+            Users::Push {
+                discard: Some(name),
+                ..
+            } => push::discard(config, &name).await,
+            Users::Push { .. } => push::list(config).await,
             Users::Release { name } => administration::release(config, &name).await,
         }
     })

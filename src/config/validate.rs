@@ -8,6 +8,7 @@ mod address;
 mod directory;
 mod operator;
 mod provider;
+mod push;
 mod rule;
 mod secret;
 mod server;
@@ -99,6 +100,11 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
     let routes = top.tables("routes", |_, section| {
         server::route(section, server.as_ref(), identity, &mut routes_so_far)
     });
+    if let (Some(server), Some(routes), Some(directories)) = (&server, &routes, &directories) {
+        for directory in directories {
+            push::check_route(top, &directory.push, server, routes);
+        }
+    }
     let admin = top.section("admin", |section| operator::admin(section, server.as_ref()));
     let log = top.section("log", operator::log);
     Some(Config {

@@ -7,7 +7,8 @@ use http::{Response, StatusCode};
 use super::login::Start;
 use super::{Asked, Endpoints, redirect};
 use crate::oidc::{AuthorizationResponse, ResponseFault, TokenFault, session_claims};
-use crate::provisioning::{self, Outcome};
+use crate::provisioning::outbox::Undelivered;
+use crate::provisioning::{self, Account, Outcome};
 use crate::rejection::{Kind, Rejection};
 use crate::session::{OpenError, SignIn};
 use crate::store::OpenSessionError;
@@ -85,6 +86,7 @@ impl Endpoints {
         };
         self.metrics
             .provisioning(&account.user().directory, account.outcome().as_str());
+        self.told_to_receivers(&account).await?;
         let sign_in = SignIn {
             account: &account,
             tokens: &tokens,
@@ -108,6 +110,23 @@ impl Endpoints {
         self.metrics.login(provider, outcome);
         tracing::info!(id = %asked.id, provider, outcome, directory = account.user().directory, user = account.user().id, "signed in");
         Ok(opened.token)
+    }
+
+    /// The application's own directory knows of the person before their first request comes there.
+    async fn told_to_receivers(&self, account: &Account) -> Result<(), Unfinished> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        let told = self.outbox.before_coming_in(account.user()).await;
+        let told = told.map_err(|error| self.not_provisioned(error.into()))?;
+        told.map_err(|undelivered| {
+            let kind = match &undelivered {
+                Undelivered::Foreign { .. } => Kind::Conflict,
+                Undelivered::Rejected { .. } => refused(&undelivered, None),
+                Undelivered::Down { .. } => Kind::ReceiverDown,
+            };
+            Rejection::because(kind, undelivered)
+        })
     }
 
     fn not_provisioned(&self, error: provisioning::Error) -> Unfinished {

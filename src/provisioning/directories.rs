@@ -5,6 +5,8 @@ use crate::config::{self, AccessRule, UserField};
 use crate::mapping::{Mapping, checked_value, claim_text};
 
 use super::Outcome;
+use crate::store::User;
+
 use super::naming::Reserved;
 use super::rules::Rules;
 use super::sign_in::SignIn;
@@ -25,6 +27,7 @@ pub(super) struct Directories {
 pub(super) struct Directory {
     pub(super) name: String,
     providers: Vec<String>,
+    push_targets: Vec<String>,
     /// `None` for a directory whose users are provisioned elsewhere.
     pub(super) rules: Option<Rules>,
 }
@@ -35,6 +38,7 @@ impl Directories {
         let directory = |(place, directory): (usize, &config::Directory)| Directory {
             name: directory.name.clone(),
             providers: directory.providers.clone(),
+            push_targets: directory.push_targets(),
             rules: directory.self_provisioning().map(|rules| Rules {
                 name: directory.name.clone(),
                 place,
@@ -59,6 +63,12 @@ impl Directories {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Directory> {
         self.list.iter()
+    }
+
+    /// The receivers that are told of a user; none of one who is provisioned elsewhere.
+    pub(super) fn push_targets(&self, user: &User) -> Vec<String> {
+        let directory = self.named(&user.directory).filter(|_| !user.elsewhere);
+        directory.map_or_else(Vec::new, |directory| directory.push_targets.clone())
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Directory> {

@@ -7,6 +7,7 @@ use crate::environment::UnixSeconds;
 use crate::store::{AuditRow, Change, FieldChange, User};
 use crate::telemetry::RequestId;
 
+use super::directories::Directories;
 use super::verdict::Decided;
 use super::{Outcome, Person};
 
@@ -15,6 +16,7 @@ use super::{Outcome, Person};
 /// A user who is created inactive gets two rows: `created`, which tells what was stored, and `inactive`,
 /// which tells how the sign-in ended.
 pub(super) fn change(
+    directories: &Directories,
     person: &Person<'_>,
     decided: &Decided,
     request: RequestId,
@@ -59,6 +61,7 @@ pub(super) fn change(
     Change {
         user: written.cloned(),
         audit,
+        pushes: written.map_or_else(Vec::new, |user| directories.push_targets(user)),
         ..Change::default()
     }
 }

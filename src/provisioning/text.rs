@@ -40,6 +40,8 @@ pub struct Source {
 pub struct TextDirectory {
     source: Source,
     max_deactivations: MaxDeactivations,
+    /// Receivers that are told of the users.
+    push_targets: Vec<String>,
     store: Store,
     clock: Arc<dyn Clock>,
     /// Why the file as it is now is not in use, if it is not.
@@ -197,10 +199,14 @@ impl TextDirectory {
     /// The text directories of a configuration.
     pub fn all(config: &config::Config, store: &Store, clock: &Arc<dyn Clock>) -> Vec<Self> {
         let directories = config.directories.iter();
-        let text = directories.filter_map(|directory| Source::of(config, directory));
-        text.map(|(source, max_deactivations)| Self {
+        let text = directories.filter_map(|directory| {
+            let (source, max_deactivations) = Source::of(config, directory)?;
+            Some((source, max_deactivations, directory.push_targets()))
+        });
+        text.map(|(source, max_deactivations, push_targets)| Self {
             source,
             max_deactivations,
+            push_targets,
             store: store.clone(),
             clock: Arc::clone(clock),
             trouble: Mutex::default(),

@@ -64,6 +64,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         Kind::ApplicationUnreachable
         | Kind::ProviderDown { .. }
         | Kind::StoreDown
+        | Kind::ReceiverDown
         | Kind::ApplicationSlow
         | Kind::RequestTimeout => &[Way::Reload],
         Kind::BadRequest
@@ -210,7 +211,8 @@ mod tests {
             Kind::HeaderTooLarge => Kind::ApplicationUnreachable,
             Kind::ApplicationUnreachable => Kind::ProviderDown { provider: text() },
             Kind::ProviderDown { .. } => Kind::StoreDown,
-            Kind::StoreDown => Kind::ApplicationSlow,
+            Kind::StoreDown => Kind::ReceiverDown,
+            Kind::ReceiverDown => Kind::ApplicationSlow,
             Kind::ApplicationSlow => return None,
         })
     }
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 27);
+        assert_eq!(kinds.len(), 28);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {

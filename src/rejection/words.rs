@@ -128,6 +128,7 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::HeaderTooLarge
         | Kind::ApplicationUnreachable
         | Kind::StoreDown
+        | Kind::ReceiverDown
         | Kind::ApplicationSlow => Vec::new(),
     }
 }

@@ -127,6 +127,19 @@ impl Store {
             .await
     }
 
+    /// Makes a user due at a receiver that was never told of them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn make_due(&self, user: &User, target: &str, now: UnixSeconds) -> Result<(), Error> {
+        self.again_where_a_race_was_lost(|| async {
+            let mut transaction = self.begin().await?;
+            is_due(&mut transaction, user, target, now).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+
     /// Claims at most `limit` due pushes of a receiver, longest due first, under the name `lease` until
     /// `leased_until`; nobody else gets them before that.
     ///

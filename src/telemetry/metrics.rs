@@ -51,6 +51,8 @@ pub struct Metrics {
     provider_up: Family<ProviderLabel, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
     directory_files: Family<DirectoryLabels, Counter>,
+    pushes: Family<DirectoryLabels, Counter>,
+    push_pending: Gauge,
     upstream_up: Family<ServerLabel, Gauge>,
     sessions: Gauge,
     store_up: Gauge,
@@ -102,6 +104,13 @@ impl Metrics {
             "What became of the files of text directories",
             directory_files.clone(),
         );
+        let (pushes, push_pending) = (Family::default(), Gauge::default());
+        registry.register("push", "What became of pushes to receivers", pushes.clone());
+        registry.register(
+            "push_pending",
+            "Users that receivers have still to be told of",
+            push_pending.clone(),
+        );
         registry.register("sessions", "Live sessions in the store", sessions.clone());
         registry.register("store_up", "1 while the store answers", store_up.clone());
         registry.register_collector(Box::new(Workers(workers.clone())));
@@ -113,6 +122,8 @@ impl Metrics {
             provider_up,
             reloads,
             directory_files,
+            pushes,
+            push_pending,
             upstream_up,
             sessions,
             store_up,
@@ -156,6 +167,22 @@ impl Metrics {
     /// Counts files that changed and were read again: `ok`, or `failed` and left as they were.
     pub fn reload(&self, outcome: &'static str) {
         self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts what became of a push.
+    pub fn push(&self, directory: &str, outcome: &'static str) {
+        self.pushes
+            .get_or_create(&DirectoryLabels {
+                directory: directory.to_owned(),
+                outcome,
+            })
+            .inc();
+    }
+
+    /// Says how many pushes wait.
+    pub fn push_pending(&self, pending: u64) {
+        self.push_pending
+            .set(i64::try_from(pending).unwrap_or(i64::MAX));
     }
 
     /// Counts what became of a text directory's file.

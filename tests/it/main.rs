@@ -26,6 +26,7 @@ mod operation;
 mod postgres;
 mod provisioning;
 mod proxy_protocol;
+mod push;
 mod ranks;
 mod readme;
 mod reference;

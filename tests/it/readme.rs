@@ -75,12 +75,15 @@ fn the_rules_and_directories_load() {
     let (head, _) = smallest.split_once("[[directories]]").expect("a directory");
     let rules = block(&readme, "### Who may come in", "toml");
     let directories = block(&readme, "### Several directories", "toml");
-    let (_folder, path) = installed(&format!("{head}\n{rules}\n{directories}"));
+    let push = block(&readme, "### Push to SCIM", "toml");
+    let (folder, path) = installed(&format!("{head}\n{rules}\n{directories}\n{push}"));
+    std::fs::write(folder.path().join("scim_token"), "a-token-of-the-receiver").unwrap();
     let config = vestibule::config::load(&path)
         .unwrap_or_else(|faults| panic!("the README's directories have faults: {faults}"));
     assert_eq!(config.access.len(), 2);
     assert_eq!(config.route_rules().count(), 1);
     assert_eq!(config.directories.len(), 3);
+    assert_eq!(config.directories[2].push.len(), 1);
 }
 
 #[test]
@@ -133,6 +136,7 @@ fn every_metric_is_in_the_table() {
     metrics.provisioning("SELF_PROVISIONING", "created");
     metrics.provider_up("okta", true);
     metrics.directory_file("STAFF", "applied");
+    metrics.push("STAFF", "delivered");
     metrics.upstream_up("http://10.0.0.5", true);
     let text = metrics.text();
     let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -174,4 +178,22 @@ fn every_link_leads_somewhere() {
             None => assert!(in_repository(target).exists(), "{target} is not there"),
         }
     }
+}
+
+/// The table of SCIM attributes is the code's.
+#[test]
+fn every_attribute_is_in_the_table() {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("### Push to SCIM").expect("the heading");
+    let (section, _) = section.split_once("\n### ").unwrap_or((section, ""));
+    let rows: BTreeSet<String> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect();
+    let expected: BTreeSet<String> = vestibule::provisioning::scim::FIELDS
+        .iter()
+        .map(|(field, place)| format!("| `{}` | `{place}` |", field.name()))
+        .collect();
+    assert_eq!(rows, expected);
 }

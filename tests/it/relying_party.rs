@@ -288,6 +288,7 @@ fn directory() -> Directory {
         description: String::new(),
         providers: Vec::new(),
         reserved_usernames: Vec::new(),
+        push: Vec::new(),
         connector: Connector::SelfProvisioning(SelfProvisioning {
             when: None,
             rename: Rename::Follow,

@@ -143,11 +143,22 @@ async fn decided(
     let store = existing_store(config, Access::Write).await?;
     let now = SystemClock.now();
     let decide = |found: &Administered| match change(found, name, now, end_sessions, &decide) {
-        Ok((change, told)) => (change, Ok(told)),
+        Ok((mut change, told)) => {
+            let user = change.user.as_ref().filter(|user| !user.elsewhere);
+            change.pushes = user.map_or_else(Vec::new, |user| push_targets(config, user));
+            (change, Ok(told))
+        }
         Err(failure) => (Change::default(), Err(failure)),
     };
     let decided = store.administer(name, identity, now, decide).await;
     tell(&decided.map_err(|fault| store_failure(&fault))??)
+}
+
+/// The receivers that are told of a user: the server delivers it within some seconds.
+pub(super) fn push_targets(config: &Config, user: &User) -> Vec<String> {
+    let mut directories = config.directories.iter();
+    let directory = directories.find(|directory| directory.name == user.directory);
+    directory.map_or_else(Vec::new, |directory| directory.push_targets())
 }
 
 fn change(

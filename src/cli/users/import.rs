@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::administration::row;
+use super::administration::{push_targets, row};
 use super::{existing_store, not_written, store_failure};
 use crate::cli::{Failure, eprint};
 use crate::config::{Config, UserField, UserStatus};
@@ -40,13 +40,14 @@ pub(super) async fn import(
         false => Box::new(BufReader::new(File::open(file).map_err(unreadable)?)),
     };
     let mut importing = Importing {
+        config,
         store: existing_store(config, Access::Write).await?,
         batch: Vec::new(),
         made: 0,
         there: 0,
         told: Instant::now(),
     };
-    let read = importing.lines(config, reader, directory).await;
+    let read = importing.lines(reader, directory).await;
     importing.write().await?;
     let (made, there) = (importing.made, importing.there);
     writeln!(
@@ -57,7 +58,8 @@ pub(super) async fn import(
     read
 }
 
-struct Importing {
+struct Importing<'c> {
+    config: &'c Config,
     store: Store,
     batch: Vec<User>,
     made: u64,
@@ -65,10 +67,9 @@ struct Importing {
     told: Instant,
 }
 
-impl Importing {
+impl Importing<'_> {
     async fn lines(
         &mut self,
-        config: &Config,
         mut reader: Box<dyn BufRead>,
         directory: Option<&str>,
     ) -> Result<(), Failure> {
@@ -84,7 +85,7 @@ impl Importing {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let user = user(config, &line, directory, SystemClock.now()).map_err(|fault| {
+            let user = user(self.config, &line, directory, SystemClock.now()).map_err(|fault| {
                 Failure::new(format!("line {number}: {fault}"))
                     .hint("lines before it are done; mend it and import the file again")
             })?;
@@ -115,7 +116,12 @@ impl Importing {
             })
             .collect();
         let now = SystemClock.now();
-        let decide = |place: usize, found: &Administered| imported(&users[place], found, now);
+        let decide = |place: usize, found: &Administered| {
+            let (mut change, made) = imported(&users[place], found, now);
+            let user = change.user.as_ref();
+            change.pushes = user.map_or_else(Vec::new, |user| push_targets(&self.config, user));
+            (change, made)
+        };
         let written = self.store.administer_all(&names, now, decide).await;
         for made in written.map_err(|fault| store_failure(&fault))? {
             match made {

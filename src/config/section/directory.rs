@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::UserField;
+use super::{Push, UserField};
 use crate::expression::Expression;
 
 /// One of `[[directories]]`.
@@ -17,11 +17,18 @@ pub struct Directory {
     pub providers: Vec<String>,
     /// Never created, adopted or let in by name alone, in whatever directory.
     pub reserved_usernames: Vec<String>,
+    /// Receivers that are told of its users.
+    pub push: Vec<Push>,
     /// Where its users come from.
     pub connector: Connector,
 }
 
 impl Directory {
+    /// The names of its receivers, as the store has them.
+    pub fn push_targets(&self) -> Vec<String> {
+        self.push.iter().map(|push| push.url.to_string()).collect()
+    }
+
     /// Its rules, if people become its users by signing in.
     pub fn self_provisioning(&self) -> Option<&SelfProvisioning> {
         match &self.connector {

@@ -9,14 +9,15 @@ use crate::config::{
     Adopt, Connector, Directory, MaxDeactivations, Rename, SelfProvisioning, TextFile, UserStatus,
 };
 
-use super::rule;
+use super::{push, rule};
 
 /// `[[directories]]`; `providers` are the names of those that exist.
 pub(super) fn directories(top: &Section<'_>, providers: &[String]) -> Option<Vec<Directory>> {
     let mut names = Vec::new();
+    let mut receivers = Vec::new();
     let mut everybody = None;
     super::at_least_one(top, "directories", |_, section| {
-        let directory = directory(section, providers, &mut names)?;
+        let directory = directory(section, providers, &mut names, &mut receivers)?;
         if let Some(rules) = directory.self_provisioning() {
             if let Some(name) = &everybody {
                 section.warn(
@@ -36,6 +37,7 @@ fn directory(
     section: &Section<'_>,
     providers: &[String],
     names: &mut Vec<String>,
+    receivers: &mut Vec<String>,
 ) -> Option<Directory> {
     let name = section.get("name", |value| {
         let name = limited(value, 1, 50)?;
@@ -55,6 +57,7 @@ fn directory(
         value.set(|item| known_provider(item, providers))
     });
     let reserved_usernames = section.get("reserved_usernames", |value| value.set(Value::name_text));
+    let push = section.tables("push", |_, section| push::push(section, receivers));
     let connector = match is_text {
         Some(true) => text_file(section).map(Connector::Text),
         Some(false) => self_provisioning(section).map(Connector::SelfProvisioning),
@@ -69,6 +72,7 @@ fn directory(
         description: description?,
         providers: own_providers?,
         reserved_usernames: reserved_usernames?,
+        push: push?,
         connector: connector?,
     };
     let whose = matches!(directory.connector, Connector::Text(_)) && directory.providers.is_empty();

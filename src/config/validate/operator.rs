@@ -108,7 +108,7 @@ pub(super) fn admin(section: &Section<'_>, server: Option<&Server>) -> Option<Op
 }
 
 /// It stands in an Authorization header.
-fn token(value: &Value<'_>) -> Option<Secret> {
+pub(super) fn token(value: &Value<'_>) -> Option<Secret> {
     let token = secret::secret(value)?;
     if !token.expose().iter().all(u8::is_ascii_graphic) {
         let expected = "visible ASCII characters on one line";

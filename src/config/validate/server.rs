@@ -262,7 +262,7 @@ fn check_place(section: &Section<'_>, route: &Route, server: &Server) -> Option<
 }
 
 /// Whether every request of the route `path` is taken by the route `earlier`.
-fn covers_path(earlier: &str, path: &str) -> bool {
+pub(super) fn covers_path(earlier: &str, path: &str) -> bool {
     let (earlier, path) = (earlier.to_ascii_lowercase(), path.to_ascii_lowercase());
     earlier == path || (earlier.ends_with('/') && path.starts_with(&earlier))
 }

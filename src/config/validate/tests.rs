@@ -302,6 +302,30 @@ fn slips_of_expressions_point_into_the_file() {
             "the key",
         ),
         (
+            "[[directories.push]]\nkind = \"ldap\"\nurl = \"http://a/scim\"",
+            "directories[0].push[0].kind",
+            8,
+            "\"ldap\"",
+        ),
+        (
+            "[[directories.push]]",
+            "directories[0].push[0].url",
+            1,
+            "nothing",
+        ),
+        (
+            "[[directories.push]]\nurl = \"http://u:hunter2@a/scim\"",
+            "directories[0].push[0].url",
+            7,
+            "a URL with a user in it",
+        ),
+        (
+            "[[directories.push]]\nurl = \"http://a/scim\"\ntimeout = \"5m\"",
+            "directories[0].push[0].timeout",
+            11,
+            "\"5m\"",
+        ),
+        (
             "[[directories]]\nname = \"B\"\nconnector = \"text\"",
             "directories[1].file",
             1,
@@ -378,11 +402,6 @@ fn what_is_not_built_is_said_to_be() {
         ),
         ("[session]", "idle_timeout = \"1h\"", "session.idle_timeout"),
         ("[session]", "refresh = true", "session.refresh"),
-        (
-            "[[directories]]",
-            "push = [{ kind = \"scim\" }]",
-            "directories[0].push",
-        ),
     ];
     let mut texts: Vec<(String, &str)> = cases
         .iter()
@@ -585,6 +604,18 @@ fn what_is_allowed_but_dangerous_is_warned_of() {
             "directories[0].adopt: ",
         ),
         (
+            format!(
+                "{SMALLEST}[[directories.push]]\nurl = \"https://workflow.example.com/wfgen/scim\"\n"
+            ),
+            "comes to this proxy",
+        ),
+        (
+            format!(
+                "{SMALLEST}[[directories]]\nname = \"B\"\n[directories.mapping]\nusername = \"a\"\nname = \"b\"\n"
+            ),
+            "directories[1].name: creates nobody",
+        ),
+        (
             format!("{SMALLEST}{routes}"),
             "routes[0].path: never matches",
         ),
@@ -664,7 +695,7 @@ fn the_table_of_keys_is_what_is_read() {
     ) + "city = { claim = \"l\" }\nfax = { expression = \"claims.f\" }\n[[access.rules]]\nrequire = \"true\"\n[upstream.identity.headers]\nX-A = \"name\"\n[providers.authorization_parameters]\na = \"b\"\n";
     let second = Document::new(Path::new("proxy.toml"), &with_entries);
     second.walk(|top| read(&second, top));
-    let of_a_file = "[[directories]]\nname = \"A\"\nconnector = \"text\"\nfile = \"a\"\n";
+    let of_a_file = "[[directories]]\nname = \"A\"\nconnector = \"text\"\nfile = \"a\"\n[[directories.push]]\nurl = \"http://a/scim\"\n";
     let third = Document::new(Path::new("proxy.toml"), of_a_file);
     third.walk(|top| super::read(&third, top));
     let mut read = document.keys_read();

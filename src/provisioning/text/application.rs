@@ -181,8 +181,8 @@ impl TextDirectory {
         Change {
             user: Some(after),
             audit: vec![row],
+            pushes: self.push_targets.clone(),
             end_sessions,
-            ..Change::default()
         }
     }
 }

@@ -202,6 +202,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "The log says why: usually a full disk, or rights to the file of `store.url`",
             ],
         },
+        Kind::ReceiverDown => Texts {
+            title: "Your account is not ready yet",
+            explanation: "You signed in, but the application has to be told of you first, and it does not answer. This is not your fault. Whoever works there already can go on.",
+            advice: "Try again in a moment.",
+            checks: &[
+                "The log says what the receiver of `directories.push` answered; `vestibule check --online` asks it",
+            ],
+        },
         Kind::ApplicationSlow => Texts {
             title: "The application takes too long",
             explanation: "The application behind this page did not answer in time. It may still be working on what you asked for. This is not your fault, and if you were signed in, you still are.",

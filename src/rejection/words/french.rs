@@ -202,6 +202,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "Le journal dit pourquoi\u{a0}: le plus souvent un disque plein, ou des droits sur le fichier de `store.url`",
             ],
         },
+        Kind::ReceiverDown => Texts {
+            title: "Votre compte n’est pas encore prêt",
+            explanation: "La connexion a réussi, mais l’application doit d’abord apprendre à vous connaître, et elle ne répond pas. Vous n’y êtes pour rien. Les personnes qui y travaillent déjà peuvent continuer.",
+            advice: "Réessayez dans un moment.",
+            checks: &[
+                "Le journal dit ce qu’a répondu le destinataire de `directories.push`, et `vestibule check --online` l’interroge",
+            ],
+        },
         Kind::ApplicationSlow => Texts {
             title: "L’application met trop de temps",
             explanation: "L’application derrière cette page n’a pas répondu à temps. Elle traite peut-être encore votre demande. Vous n’y êtes pour rien, et une session ouverte le reste.",

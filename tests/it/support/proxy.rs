@@ -494,6 +494,15 @@ impl Proxy {
         self.wait_until_people_can_sign_in();
     }
 
+    /// Ends it at once (SIGKILL), in the middle of whatever it does; [`Proxy::restart`] starts it again.
+    pub(crate) fn kill_hard(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let signal = Command::new("kill")
+            .args(["-KILL", &child.id().to_string()])
+            .status();
+        assert!(signal.unwrap().success());
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

@@ -119,7 +119,7 @@ impl Importing<'_> {
         let decide = |place: usize, found: &Administered| {
             let (mut change, made) = imported(&users[place], found, now);
             let user = change.user.as_ref();
-            change.pushes = user.map_or_else(Vec::new, |user| push_targets(&self.config, user));
+            change.pushes = user.map_or_else(Vec::new, |user| push_targets(self.config, user));
             (change, made)
         };
         let written = self.store.administer_all(&names, now, decide).await;

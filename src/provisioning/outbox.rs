@@ -34,8 +34,11 @@ pub struct Outbox {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     wake: Notify,
-    told: Box<dyn Fn(&str, &'static str) + Send + Sync>,
+    told: Told,
 }
+
+/// Counts what became of a push: directory and outcome.
+type Told = Box<dyn Fn(&str, &'static str) + Send + Sync>;
 
 /// One receiver of one directory.
 struct Target {

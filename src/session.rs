@@ -43,6 +43,9 @@ const SESSION_BYTES: usize = 440;
 /// How long a session that the store could not confirm is believed before it is asked again.
 const UNCONFIRMED: i64 = 5;
 
+/// Seconds from the moment of an end to the moment when other processes can read of it, at the most.
+const SLOWEST_END: i64 = 30;
+
 /// Everything but visible ASCII, and `%` itself.
 const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
@@ -322,11 +325,11 @@ impl Sessions {
             self.store.end_session(&end.sid, end.at).await?;
             self.ends.recorded(&end);
         }
-        // Other processes' clocks and transactions may be some seconds behind.
-        let since = self.newest_end.load(Ordering::Relaxed) - 10;
+        // All since the last round, and what a transaction took from its end to its commit.
+        let since = now - self.newest_end.load(Ordering::Relaxed);
         let ended = self
             .store
-            .ended_since(since)
+            .ended_within(since.max(0) + SLOWEST_END, now)
             .await
             .inspect_err(|error| self.store_answers(Err(error)))?;
         for sid in ended {

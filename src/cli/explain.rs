@@ -278,6 +278,7 @@ fn field_json(mapped: &MappedField, decision: &Decision) -> Value {
         "sync": mapped.sync.as_str(),
         "missing": mapped.missing.as_str(),
         "before": before(mapped, decision),
+        "after": after(mapped, decision),
     });
     if let Err(fault) = &mapped.value {
         field["error"] = fault.as_str().into();
@@ -285,13 +286,22 @@ fn field_json(mapped: &MappedField, decision: &Decision) -> Value {
     field
 }
 
+/// As it would be stored; nothing where nobody is let in.
+fn after<'a>(mapped: &MappedField, decision: &'a Decision) -> Option<&'a str> {
+    decision.after.as_ref()?.field(mapped.field)
+}
+
 fn before<'a>(mapped: &MappedField, decision: &'a Decision) -> Option<&'a str> {
     decision.before.as_ref()?.field(mapped.field)
 }
 
 fn write_table(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
-    let mut rows =
-        vec![["FIELD", "VALUE", "CLAIM", "SYNC", "MISSING", "BEFORE"].map(str::to_owned)];
+    let mut rows = vec![
+        [
+            "FIELD", "VALUE", "CLAIM", "SYNC", "MISSING", "BEFORE", "AFTER",
+        ]
+        .map(str::to_owned),
+    ];
     rows.extend(decision.explanation.fields.iter().map(|mapped| {
         let value = match &mapped.value {
             Ok(Some(value)) => value.as_str(),
@@ -305,10 +315,11 @@ fn write_table(out: &mut impl Write, decision: &Decision) -> io::Result<()> {
             mapped.sync.as_str(),
             mapped.missing.as_str(),
             before(mapped, decision).unwrap_or("-"),
+            after(mapped, decision).unwrap_or("-"),
         ]
         .map(str::to_owned)
     }));
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     });

@@ -80,7 +80,7 @@ impl Store {
                     },
                 };
                 let (change, told) = decide(place, &found);
-                write(&mut transaction, &change, now).await?;
+                write(&mut transaction, self.0.dialect, &change, now).await?;
                 decided.push(told);
             }
             transaction.commit().await?;

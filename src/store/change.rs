@@ -52,7 +52,7 @@ impl Store {
             let dialect = self.0.dialect;
             let facts = users::locked_facts(&mut transaction, dialect, question).await?;
             let (change, decided) = decide(&facts);
-            write(&mut transaction, &change, now).await?;
+            write(&mut transaction, dialect, &change, now).await?;
             transaction.commit().await?;
             Ok(decided)
         })
@@ -119,6 +119,7 @@ pub(super) fn lock_key(thing: &[&str]) -> i64 {
 /// Writes everything that a decision came to.
 pub(super) async fn write(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     change: &Change,
     now: UnixSeconds,
 ) -> Result<(), sqlx::Error> {
@@ -128,7 +129,7 @@ pub(super) async fn write(
             push::is_due(connection, user, target, now).await?;
         }
         if change.end_sessions {
-            sessions::end_all(connection, &user.id, now).await?;
+            sessions::end_all(connection, dialect, &user.id, now).await?;
         }
     }
     for row in &change.audit {

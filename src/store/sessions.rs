@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::database::Dialect;
 use super::{Error, Store};
 use crate::environment::UnixSeconds;
 
@@ -141,21 +142,33 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn end_session(&self, sid: &str, now: UnixSeconds) -> Result<(), Error> {
-        let update =
-            sqlx::query("update sessions set ended_at = $1 where sid = $2 and ended_at is null")
-                .bind(now)
-                .bind(sid)
-                .execute(&self.0.pools.writer);
+        // Both texts take the same parameters.
+        let statement = self.0.dialect.pick(
+            "update sessions set ended_at = $2 where sid = $1 and ended_at is null",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where sid = $1 and ended_at is null and $2 = $2",
+        );
+        let update = sqlx::query(statement)
+            .bind(sid)
+            .bind(now)
+            .execute(&self.0.pools.writer);
         self.within_patience(update).await.map(drop)
     }
 
-    /// The `sid`s ended at or after `since`, by any process.
+    /// The `sid`s ended within the last so many seconds, by any process. Ends are told by one clock: that of the
+    /// database server, or of this machine.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn ended_since(&self, since: UnixSeconds) -> Result<Vec<String>, Error> {
-        let look = sqlx::query_scalar("select sid from sessions where ended_at >= $1")
-            .bind(since)
+    pub async fn ended_within(&self, seconds: i64, now: UnixSeconds) -> Result<Vec<String>, Error> {
+        let statement = self.0.dialect.pick(
+            "select sid from sessions where ended_at >= $2 - $1",
+            "select sid from sessions \
+             where ended_at >= extract(epoch from clock_timestamp())::bigint - $1 and $2 = $2",
+        );
+        let look = sqlx::query_scalar(statement)
+            .bind(seconds)
+            .bind(now)
             .fetch_all(&self.0.pools.reader);
         self.within_patience(look).await
     }
@@ -177,12 +190,18 @@ impl Store {
 /// Ends every session of a user, in the transaction of what ends them.
 pub(super) async fn end_all(
     connection: &mut sqlx::AnyConnection,
+    dialect: Dialect,
     user: &str,
     now: UnixSeconds,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update sessions set ended_at = $1 where user_id = $2 and ended_at is null")
-        .bind(now)
+    let statement = dialect.pick(
+        "update sessions set ended_at = $2 where user_id = $1 and ended_at is null",
+        "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+         where user_id = $1 and ended_at is null and $2 = $2",
+    );
+    sqlx::query(statement)
         .bind(user)
+        .bind(now)
         .execute(connection)
         .await
         .map(drop)

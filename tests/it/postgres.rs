@@ -10,6 +10,15 @@ use crate::support::proxy::{Proxy, Setup};
 use crate::support::wire::get;
 use crate::support::{PATIENCE, wait_for};
 
+/// Debian's libfaketime, which gives a process a clock of its own.
+fn faketime() -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    let files = folders.map(|it| it.unwrap().path().join("faketime/libfaketimeMT.so.1"));
+    let found = files.into_iter().find(|file| file.exists());
+    let found = found.expect("tests/run installs libfaketime");
+    found.to_str().unwrap().to_owned()
+}
+
 fn node(application: &Application, postgres: &Postgres, database: &str) -> Proxy {
     Setup::new(application)
         .on_postgres(postgres, database)
@@ -90,6 +99,52 @@ fn a_session_ends_on_every_node() {
         "{:?}",
         ended.elapsed()
     );
+}
+
+/// Two nodes whose clocks are five minutes apart: what ends on one ends on the other, by the database's clock.
+#[test]
+fn clocks_may_be_minutes_apart() {
+    let (application, postgres) = (Application::start(), Postgres::shared());
+    let database = postgres.database();
+    let one = node(&application, postgres, &database);
+    let ahead = Setup::new(&application)
+        .public_origin(one.origin())
+        .on_postgres(postgres, &database)
+        .environment("LD_PRELOAD", &faketime())
+        .environment("FAKETIME", "+300s")
+        .at(Provider::shared())
+        .start();
+    let there = |cookie: &str| {
+        let cookie = format!("Cookie: wfgen_token={cookie}\r\n");
+        get(ahead.address, one.host(), &one.path("/"), &cookie).status
+    };
+    let browser = one.signed_in("kate");
+    let cookie = browser.cookie("wfgen_token");
+    assert_eq!(there(&cookie), 200);
+    browser.visit(&one.url("/auth/logout"));
+    wait_for("the node ahead", Duration::from_secs(3), || {
+        (there(&cookie) == 401).then_some(())
+    });
+    let again = one.signed_in("kate").cookie("wfgen_token");
+    assert_eq!(there(&again), 200);
+    // By the command line of the node behind, and of the node ahead.
+    for (node, other) in [(&one, false), (&ahead, true)] {
+        let cookie = one.signed_in("kate").cookie("wfgen_token");
+        assert_eq!(there(&cookie), 200);
+        let done = node.run(&["users", "deactivate", "kate"]);
+        assert!(done.status.success(), "{done:?}");
+        wait_for("both nodes", Duration::from_secs(3), || {
+            let here = one
+                .get("/", &format!("Cookie: wfgen_token={cookie}\r\n"))
+                .status;
+            (there(&cookie) == 401 && here == 401).then_some(())
+        });
+        assert!(
+            node.run(&["users", "activate", "kate"]).status.success(),
+            "{other}"
+        );
+    }
+    assert_eq!(ahead.users().len(), 1);
 }
 
 /// The database stops under people who are signed in, and comes back.

@@ -267,11 +267,7 @@ mod contract {
             ("one", vec![0, 255, 7])
         );
         assert!(!store.session("sid2").await.unwrap().unwrap().ended);
-        assert_eq!(store.ended_since(NOW + 5).await.unwrap(), ["sid1"]);
-        assert!(
-            store.ended_since(NOW + 6).await.unwrap().is_empty(),
-            "the first end counts"
-        );
+        assert_eq!(store.ended_within(5, NOW + 9).await.unwrap(), ["sid1"]);
         assert_eq!(store.live_sessions(NOW).await.unwrap(), 2);
         assert_eq!(store.live_sessions(NOW + 60).await.unwrap(), 0);
     }
@@ -344,7 +340,7 @@ mod contract {
         assert!(!found.is_active());
         assert_eq!(found.status(), "inactive");
         assert!(store.session("sid1").await.unwrap().unwrap().ended);
-        assert_eq!(store.ended_since(NOW + 3).await.unwrap(), ["sid1"]);
+        assert_eq!(store.ended_within(3, NOW + 5).await.unwrap(), ["sid1"]);
     }
 
     pub(super) async fn many_names_are_decided_in_one_transaction(store: &Store) {

@@ -65,19 +65,24 @@ impl Config {
     /// Every claim name that a mapping, rule or condition reads, and so what headers of user fields need. The
     /// session token's username claim may be among them: it stands for the provider's own `username_claim`.
     pub fn claims_in_use(&self) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        let self_provisioning = self
-            .directories
-            .iter()
-            .filter_map(Directory::self_provisioning);
-        for directory in self_provisioning {
-            names.extend(directory.claims_in_use());
-        }
+        let mut names = self.mapped_claims();
+        let directories = self.directories.iter();
+        let directories = directories.filter_map(Directory::self_provisioning);
+        let conditions = directories.filter_map(|directory| directory.when.as_ref());
         let rules = self.access.iter().map(|rule| &rule.require);
-        for rule in rules.chain(self.route_rules()) {
+        for rule in conditions.chain(rules).chain(self.route_rules()) {
             names.extend(rule.claims().iter().cloned());
         }
         names
+    }
+
+    /// Every claim name that a mapping reads.
+    pub fn mapped_claims(&self) -> BTreeSet<String> {
+        let directories = self.directories.iter();
+        let directories = directories.filter_map(Directory::self_provisioning);
+        directories
+            .flat_map(SelfProvisioning::mapped_claims)
+            .collect()
     }
 
     /// The rules of routes, in the file's order.

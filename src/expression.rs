@@ -127,6 +127,14 @@ impl Expression {
         &self.0.fields
     }
 
+    /// Whether every claim and user field that it names is there; only then is its verdict on half of what is known
+    /// that on all of it.
+    pub fn is_told_all(&self, subject: &Subject) -> bool {
+        let lacks = |claim: &String| subject.lacks(claim);
+        let has = |field: &String| subject.has_field(field);
+        !self.0.claims.iter().any(lacks) && self.0.fields.iter().all(has)
+    }
+
     /// The text that it comes to for somebody: numbers and booleans are their JSON text, null and "" are `None`.
     ///
     /// # Errors

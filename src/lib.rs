@@ -18,6 +18,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // Rank 0
+mod spelling;
+
 pub mod expression;
 
 pub mod config;

@@ -78,7 +78,7 @@ pub enum Outcome {
 
 /// Why nobody comes in; carries what page, log and audit say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", outcome.as_str())]
+#[error("{}: {reason}{}", outcome.as_str(), rule.as_ref().map(|rule| format!(": {rule}")).unwrap_or_default())]
 pub struct Refusal {
     /// `Conflict`, `Inactive` or `Refused`.
     pub outcome: Outcome,
@@ -90,6 +90,8 @@ pub struct Refusal {
     pub field: Option<String>,
     /// What the operator tells people whom an access rule refuses.
     pub message: Option<String>,
+    /// The access rule that says no, as the file has it: for the log, where it stands behind the reason.
+    pub rule: Option<Box<str>>,
 }
 
 /// A sign-in that came to no account.

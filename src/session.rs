@@ -114,7 +114,10 @@ pub struct Sessions {
     cookies: Cookies,
     username_claim: String,
     listed_claims: Option<Vec<String>>,
-    used_claims: Vec<String>,
+    /// Claims that the token is not made without.
+    mapped_claims: BTreeSet<String>,
+    /// Those, and what rules read, which have been decided by then.
+    used_claims: BTreeSet<String>,
     lifetime: Lifetime,
     max_lifetime: i64,
     /// The user fields that headers carry beside the username.
@@ -142,7 +145,8 @@ impl Sessions {
             cookies: Cookies::new(config),
             username_claim: config.session.username_claim.clone(),
             listed_claims: config.session.claims.clone(),
-            used_claims: config.claims_in_use().into_iter().collect(),
+            mapped_claims: config.mapped_claims(),
+            used_claims: config.claims_in_use(),
             lifetime: config.session.lifetime,
             max_lifetime: config.session.max_lifetime.as_secs() as i64,
             token_fields: token_fields(config),

@@ -9,13 +9,16 @@ use cel::common::ast::{
 };
 
 use super::{Scope, Slip};
+use crate::spelling::nearest;
 
 /// Comprehensions (`all`, `exists`, `map`, `filter`, …) inside of one another: each takes its time by the number of
 /// a list's items.
 const DEEPEST_COMPREHENSION: usize = 2;
 
+type Functions = &'static [(&'static str, &'static [usize])];
+
 /// Functions by name, with the numbers of arguments that they take; and those that are called on something.
-const FUNCTIONS: &[(&str, &[usize])] = &[
+const FUNCTIONS: Functions = &[
     ("bool", &[1]),
     ("bytes", &[1]),
     ("double", &[1]),
@@ -27,7 +30,7 @@ const FUNCTIONS: &[(&str, &[usize])] = &[
     ("type", &[1]),
     ("uint", &[1]),
 ];
-const METHODS: &[(&str, &[usize])] = &[
+const METHODS: Functions = &[
     ("charAt", &[1]),
     ("contains", &[1]),
     ("endsWith", &[1]),
@@ -59,15 +62,21 @@ pub(super) struct Names {
 }
 
 /// Refuses what nests so deeply that the parser's recursion could end the process.
+///
+/// Brackets in text and comments do not count: closing ones there would hide opening ones elsewhere.
 pub(super) fn check_nesting(text: &str, deepest: u16) -> Result<(), Vec<Slip>> {
     let (mut depth, mut unary) = (0, 0);
-    for (at, c) in text.chars().enumerate() {
+    for (at, c) in outside_of_text(text) {
         match c {
             '(' | '[' | '{' | '?' => depth += 1,
             ')' | ']' | '}' => depth -= 1,
             _ => {}
         }
-        unary = if matches!(c, '!' | '-') { unary + 1 } else { 0 };
+        unary = match c {
+            '!' | '-' => unary + 1,
+            _ if c.is_whitespace() => unary,
+            _ => 0,
+        };
         if depth > i32::from(deepest) || unary > i32::from(deepest) {
             return Err(vec![Slip {
                 at,
@@ -80,6 +89,53 @@ pub(super) fn check_nesting(text: &str, deepest: u16) -> Result<(), Vec<Slip>> {
         }
     }
     Ok(())
+}
+
+/// The characters that are neither in a literal text nor in a comment, with their places.
+fn outside_of_text(text: &str) -> Vec<(usize, char)> {
+    let characters: Vec<char> = text.chars().collect();
+    let at = |at: usize| characters.get(at).copied();
+    let (mut outside, mut here) = (Vec::new(), 0);
+    while let Some(c) = at(here) {
+        match c {
+            '"' | '\'' => here = end_of_text(&characters, here),
+            '/' if at(here + 1) == Some('/') => {
+                while at(here).is_some_and(|c| c != '\n') {
+                    here += 1;
+                }
+            }
+            _ => {
+                outside.push((here, c));
+                here += 1;
+            }
+        }
+    }
+    outside
+}
+
+/// Where the literal that a quote opens is over; `r` before it lets backslashes be.
+fn end_of_text(characters: &[char], opens: usize) -> usize {
+    let quote = characters[opens];
+    let is_raw = opens > 0 && matches!(characters[opens - 1], 'r' | 'R');
+    let quotes_at = |at: usize, number: usize| {
+        characters
+            .get(at..at + number)
+            .is_some_and(|found| found.iter().all(|c| *c == quote))
+    };
+    let number = if quotes_at(opens, 3) { 3 } else { 1 };
+    let mut here = opens + number;
+    while here < characters.len() && !quotes_at(here, number) {
+        // A text of one quote ends with its line: the parser refuses it.
+        if number == 1 && characters[here] == '\n' {
+            return here;
+        }
+        here += if characters[here] == '\\' && !is_raw {
+            2
+        } else {
+            1
+        };
+    }
+    here + number
 }
 
 /// Everything that the program names, if all of it is known.
@@ -118,8 +174,9 @@ impl Walk<'_> {
         match &expression.expr {
             Expr::Ident(name) => self.variable(expression.id, name),
             Expr::Select(select) => {
-                self.selected(&select.operand, &select.field);
-                self.expression(&select.operand, comprehensions);
+                if !self.selected(&select.operand, &select.field) {
+                    self.expression(&select.operand, comprehensions);
+                }
             }
             Expr::Call(call) => self.call(call, expression.id, comprehensions),
             Expr::Comprehension(it) => self.comprehension(it, expression.id, comprehensions),
@@ -146,30 +203,35 @@ impl Walk<'_> {
         }
     }
 
+    /// A name that stands alone: `claims` as a whole cannot be told by the names that are used of it.
     fn variable(&mut self, id: u64, name: &str) {
         let known = match self.scope {
             Scope::Claims => &["claims"][..],
             Scope::ClaimsAndUser(_) => &["claims", "user"],
         };
         let bound = |known: &String| known == name;
-        if known.contains(&name) || name.starts_with('@') || self.bound.iter().any(bound) {
+        if name.starts_with('@') || self.bound.iter().any(bound) {
             return;
         }
-        let hint = match name {
-            "claim" => "did you mean claims?".to_owned(),
-            "user" => "no user is known yet where this is decided".to_owned(),
-            _ => format!("a claim is written as claims.{name}, text in quotes"),
+        if known.contains(&name) {
+            let expected = format!("{name}.NAME, {name}[\"NAME\"], or \"NAME\" in {name}");
+            return self.slip(id, format!("{name} as a whole"), &expected, "");
+        }
+        let hint = match (name, nearest(name, known.iter().copied())) {
+            (_, Some(near)) => format!("did you mean {near}?"),
+            ("user", None) => "no user is known yet where this is decided".to_owned(),
+            (_, None) => format!("a claim is written as claims.{name}, text in quotes"),
         };
         self.slip(id, format!("{name:?}"), &known.join(" or "), &hint);
     }
 
-    /// `claims.name`, `user.name`.
-    fn selected(&mut self, operand: &IdedExpr, name: &str) {
+    /// `claims.name`, `user.name`: whether `operand` was one of these variables.
+    fn selected(&mut self, operand: &IdedExpr, name: &str) -> bool {
         let Expr::Ident(variable) = &operand.expr else {
-            return;
+            return false;
         };
         if self.bound.contains(variable) {
-            return;
+            return false;
         }
         match (variable.as_str(), self.scope) {
             ("claims", _) => {
@@ -179,35 +241,40 @@ impl Walk<'_> {
                 true => {
                     self.names.fields.insert(name.to_owned());
                 }
-                false => self.slip(
-                    operand.id,
-                    format!("user.{name}"),
-                    &format!("a user field: {}", fields.join(", ")),
-                    "",
-                ),
+                false => {
+                    let near = nearest(name, fields.iter().copied());
+                    let hint = near.map(|near| format!("did you mean user.{near}?"));
+                    self.slip(
+                        operand.id,
+                        format!("user.{name}"),
+                        &format!("a user field: {}", fields.join(", ")),
+                        &hint.unwrap_or_default(),
+                    );
+                }
             },
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn call(&mut self, call: &CallExpr, id: u64, comprehensions: usize) {
-        if let Some(target) = &call.target {
-            self.expression(target, comprehensions);
-        }
-        for argument in &call.args {
-            self.expression(argument, comprehensions);
-        }
         let name = call.func_name.as_str();
-        if let ([operand, name], operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT) =
-            (call.args.as_slice(), name)
-            && let Expr::Literal(LiteralValue::String(name)) = &name.expr
-        {
-            self.selected(operand, name.inner());
+        // The variable and the literal of `claims["name"]`, `claims.?name`, `"name" in claims`.
+        let part = match (call.args.as_slice(), name) {
+            ([operand, name], operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT)
+            | ([name, operand], operators::IN) => literal(name).map(|name| (operand, name)),
+            _ => None,
+        };
+        if part.is_some_and(|(operand, name)| self.selected(operand, name)) {
+            return;
+        }
+        for part in call.target.iter().map(AsRef::as_ref).chain(&call.args) {
+            self.expression(part, comprehensions);
         }
         let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-        let (kind, known) = match call.target {
-            Some(_) => ("method", METHODS),
-            None => ("function", FUNCTIONS),
+        let (kind, known, others) = match call.target {
+            Some(_) => ("method", METHODS, FUNCTIONS),
+            None => ("function", FUNCTIONS, METHODS),
         };
         let found = known.iter().find(|(known, _)| *known == name);
         match found {
@@ -221,7 +288,12 @@ impl Walk<'_> {
             None => {
                 let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
                 let expected = format!("a {kind}: {}; or {MACROS}", names.join(", "));
-                self.slip(id, format!("{name}()"), &expected, "");
+                self.slip(
+                    id,
+                    format!("{name}()"),
+                    &expected,
+                    &meant(name, known, others),
+                );
             }
         }
     }
@@ -254,4 +326,29 @@ impl Walk<'_> {
             hint: hint.to_owned(),
         });
     }
+}
+
+fn literal(expression: &IdedExpr) -> Option<&str> {
+    match &expression.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+/// What an unknown function or method was probably meant to be.
+fn meant(name: &str, known: Functions, others: Functions) -> String {
+    let is_method = |name: &str| METHODS.iter().any(|(method, _)| *method == name);
+    let written = |name: &str| match is_method(name) {
+        true => format!("did you mean .{name}()?"),
+        false => format!("did you mean {name}(…)?"),
+    };
+    let all = || known.iter().chain(others).map(|(name, _)| *name);
+    if all().any(|other| other == name) {
+        return written(name);
+    }
+    let lower = name.to_ascii_lowercase();
+    let core = lower.strip_prefix("to").unwrap_or(&lower);
+    let part = |known: &&str| core.len() > 3 && known.to_ascii_lowercase().starts_with(core);
+    let near = nearest(name, all()).or_else(|| all().find(part));
+    near.map(written).unwrap_or_default()
 }

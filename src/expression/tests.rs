@@ -144,6 +144,39 @@ fn says_what_it_names() {
         compiled("[1].map(claims, claims)").claims().is_empty(),
         "a variable of its own"
     );
+    let told = compiled("'groups' in claims && !('department' in user)");
+    assert!(told.claims().contains("groups") && told.user_fields().contains("department"));
+    assert_eq!(told.holds(&subject()), Ok(true));
+}
+
+/// A claim that is used without being named could be kept elsewhere, or asked for nowhere.
+#[test]
+fn what_it_uses_has_to_be_named() {
+    for text in [
+        "claims.exists(name, name == 'groups')",
+        "size(claims) > 3",
+        "claims[claims.kind]",
+        "claims.kind in claims",
+        "claims == {}",
+        "user[claims.kind]",
+    ] {
+        let slips = slips(text);
+        assert_eq!(slips.len(), 1, "{text}: {slips:?}");
+        assert!(slips[0].found.ends_with("as a whole"), "{slips:?}");
+    }
+}
+
+#[test]
+fn knows_whether_it_was_told_all() {
+    for (text, told) in [
+        ("claims.given_name", true),
+        ("has(claims.groups) && user.username == 'grace'", true),
+        ("!has(claims.nickname)", false),
+        ("'none' in claims", false),
+        ("has(user.department)", false),
+    ] {
+        assert_eq!(compiled(text).is_told_all(&subject()), told, "{text}");
+    }
 }
 
 #[test]
@@ -156,12 +189,28 @@ fn slips_are_told_with_their_place() {
     assert_eq!(one("claim.given_name").2, "did you mean claims?");
     let (at, found, _) = one("claims.a + userName");
     assert_eq!((at, found.as_str()), (11, "\"userName\""));
-    let (_, found, _) = one("user.nam == 'x'");
-    assert_eq!(found, "user.nam");
-    let (_, found, _) = one("claims.a.toUpper()");
-    assert_eq!(found, "toUpper()");
-    let (_, found, _) = one("upper(claims.a)");
-    assert_eq!(found, "upper()");
+    let (_, found, hint) = one("user.departement == 'x'");
+    assert_eq!(found, "user.departement");
+    assert_eq!(hint, "did you mean user.department?");
+    for (text, found, hint) in [
+        (
+            "claims.a.toUpper()",
+            "toUpper()",
+            "did you mean .upperAscii()?",
+        ),
+        ("upper(claims.a)", "upper()", "did you mean .upperAscii()?"),
+        (
+            "claims.a.startWith('b')",
+            "startWith()",
+            "did you mean .startsWith()?",
+        ),
+        ("trim(claims.a)", "trim()", "did you mean .trim()?"),
+        ("claims.a.int()", "int()", "did you mean int(…)?"),
+        ("claims.a.frobnicate()", "frobnicate()", ""),
+    ] {
+        let (_, told, hinted) = one(text);
+        assert_eq!((told.as_str(), hinted.as_str()), (found, hint), "{text}");
+    }
     assert_eq!(one("claims.a.substring()").1, "0");
     assert_eq!(slips("claims.a + ; 'é'").len(), 1);
     assert_eq!(slips("a + b").len(), 2, "all at once");
@@ -178,6 +227,18 @@ fn what_costs_too_much_is_refused() {
     );
     let deep = format!("{}1{}", "(".repeat(30), ")".repeat(30));
     assert!(slips(&deep)[0].expected.contains("24 parentheses"));
+    // Closing brackets in text and comments open nothing, and spaces part nothing.
+    for hidden in [
+        format!("'{}' + {deep}", ")".repeat(30)),
+        format!(r"r'\' + {}1{}", "(')' + ".repeat(30), ")".repeat(30)),
+        format!(r#""""'"\")""" + {}"#, "(')' + ".repeat(30)),
+        format!("1 // '{} \n + {deep}", ")".repeat(30)),
+        format!("{}true", "! ".repeat(30)),
+    ] {
+        let expected = &slips(&hidden)[0].expected;
+        assert!(expected.contains("24 parentheses"), "{hidden}: {expected}");
+    }
+    compiled(&format!("'{}' == claims.a", "(".repeat(30)));
     let loops = "claims.a.all(x, claims.a.all(y, claims.a.all(z, z == x)))";
     assert!(slips(loops)[0].expected.contains("at most 2"));
     compiled("claims.a.all(x, claims.a.all(y, y == x))");
@@ -191,6 +252,25 @@ proptest! {
         if let Ok(expression) = Expression::compile(&text, Scope::ClaimsAndUser(FIELDS)) {
             let _ = expression.text_of(&subject());
             let _ = expression.holds(&subject());
+        }
+    }
+
+    /// As long as a text may be, of one piece over and over: on a stack of 2 MiB, a quarter of what serves.
+    #[test]
+    fn never_overflows_the_stack(
+        piece in r#"(\(|\[|\{|"|'|'''|r'|\\|'\)'|"\]"|//|\n|!|-| |\?|:|1|\+|a|\.a|\.trim\(\)|&&|==|,|in|claims\.a|[\)\]\}]){1,5}"#,
+        before in r"(claims\.a|\)|'\)+'|1)?",
+        close in prop::bool::ANY,
+    ) {
+        let number = 900 / piece.len();
+        let mut text = before + &piece.repeat(number);
+        if close {
+            text.push('1');
+            let rest = 1000_usize.saturating_sub(text.len());
+            text.extend(std::iter::repeat_n(')', number.min(rest)));
+        }
+        if let Ok(expression) = Expression::compile(&text, Scope::ClaimsAndUser(FIELDS)) {
+            let _ = expression.text_of(&subject());
         }
     }
 }

@@ -93,6 +93,7 @@ impl Decided {
                 reason: self.reason,
                 field: self.field,
                 message: self.message,
+                rule: self.rule.map(Into::into),
             }),
         }
     }

@@ -170,7 +170,8 @@ impl Sessions {
         claims
     }
 
-    /// Signs, leaving out the largest claims that nothing uses until the token fits its cookie.
+    /// Signs, leaving out the largest claims until the token fits its cookie: those that nothing uses, then those
+    /// that rules alone use, whose verdicts are in the session's record.
     fn fitting_token(&self, mut claims: ClaimSet) -> Result<(String, Vec<String>), OpenError> {
         let mut left_out = Vec::new();
         loop {
@@ -181,7 +182,9 @@ impl Sessions {
             }
             let spare = claims.iter().filter(|(name, _)| !self.is_needed(name));
             let Some(largest) = spare
-                .max_by_key(|(_, value)| value.to_string().len())
+                .max_by_key(|(name, value)| {
+                    (!self.used_claims.contains(*name), value.to_string().len())
+                })
                 .map(|(name, _)| name.clone())
             else {
                 return Err(OpenError::TooLarge { size });
@@ -195,8 +198,6 @@ impl Sessions {
         const OURS: [&str; 9] = [
             "iss", "aud", "sub", "iat", "exp", "nonce", "sid", "jti", "user",
         ];
-        OURS.contains(&claim)
-            || claim == self.username_claim
-            || self.used_claims.iter().any(|used| used == claim)
+        OURS.contains(&claim) || claim == self.username_claim || self.mapped_claims.contains(claim)
     }
 }

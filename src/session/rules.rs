@@ -2,7 +2,8 @@
 //! with the session, and one bit a rule where a request meets them.
 //!
 //! A rule that the record does not know, since the file has changed, is decided on the token's own claims; so are
-//! all of them while the store does not answer. What cannot be decided does not hold.
+//! all of them while the store does not answer. The token may have been made without a claim that the person has, so
+//! a rule that names one which is not there does not hold, whatever it says of absent ones.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,10 @@ impl RouteRules {
         let mut known = None;
         let mut verdict = |(name, rule): &(String, Expression)| match record.get(name) {
             Some(verdict) => *verdict,
-            None => holds(rule, known.get_or_insert_with(&subject)),
+            None => {
+                let subject = known.get_or_insert_with(&subject);
+                rule.is_told_all(subject) && holds(rule, subject)
+            }
         };
         self.0.iter().map(&mut verdict).collect()
     }

@@ -3,8 +3,12 @@
 use serde_json::json;
 
 use crate::support::application::Application;
+use crate::support::browser::Browser;
+use crate::support::postgres::Postgres;
 use crate::support::provider::{Provider, new_person};
-use crate::support::proxy::{Setup, payload};
+use crate::support::proxy::{Proxy, Setup, payload};
+use crate::support::wire::get;
+use crate::support::{PATIENCE, wait_for};
 
 fn claims(username: &str, groups: &[&str]) -> serde_json::Value {
     json!({
@@ -48,6 +52,7 @@ fn a_mapping_computes_and_a_rule_turns_away() {
         proxy.metric("vestibule_logins_total", &["outcome=\"refused\""]),
         1.0
     );
+    proxy.wait_for_log("an access rule does not hold: 'staff' in claims.groups");
     // The same code explains it.
     std::fs::write(proxy.file("claims.json"), claims(&guest, &[]).to_string()).unwrap();
     let explained = proxy.run(&["explain", "--claims", "claims.json", "--json"]);
@@ -138,4 +143,103 @@ fn lesson_19_groups_kept_elsewhere_are_never_no_groups() {
         "{}",
         page.text()
     );
+}
+
+const NOT_BANNED: &str = "require = \"!('banned' in claims.?groups.orValue([]))\"";
+
+/// Rules read all claims at the sign-in, so the token need not carry what rules alone read; and what it does not carry
+/// is not absent.
+#[test]
+fn lesson_22_two_hundred_groups_fit_though_rules_read_them() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let mut proxy = Setup::new(&application)
+        .route(
+            "/wfgen/admin/",
+            "login",
+            "require = \"'admins' in claims.groups\"",
+        )
+        .route("/wfgen/open-to-most/", "login", NOT_BANNED)
+        .at(provider)
+        .start();
+    let groups = |last: &str| -> Vec<String> {
+        let group = |number| format!("00000000-0000-0000-0000-{number:012}");
+        (0..199).map(group).chain([last.to_owned()]).collect()
+    };
+    let (admin, banned) = (new_person("admin"), new_person("banned"));
+    for (person, last) in [(&admin, "admins"), (&banned, "banned")] {
+        let mut sent = claims(person, &[]);
+        sent["groups"] = json!(groups(last));
+        provider.claim(person, &sent);
+    }
+    let (admin, banned) = (proxy.signed_in(&admin), proxy.signed_in(&banned));
+    let token = payload(&admin.cookie("wfgen_token"));
+    assert!(token.get("groups").is_none(), "they would not fit");
+    assert_eq!(token["email"], "person@example.test", "mapped claims stay");
+    proxy.wait_for_log("claims left out");
+    let seen = |proxy: &Proxy| {
+        let status = |browser: &Browser, below: &str| browser.visit(&proxy.url(below)).status;
+        (
+            [
+                status(&admin, "/admin/"),
+                status(&admin, "/open-to-most/"),
+                status(&admin, "/"),
+            ],
+            [
+                status(&banned, "/admin/"),
+                status(&banned, "/open-to-most/"),
+                status(&banned, "/"),
+            ],
+        )
+    };
+    assert_eq!(seen(&proxy), ([200, 200, 200], [403, 403, 200]));
+    proxy.restart();
+    assert_eq!(seen(&proxy), ([200, 200, 200], [403, 403, 200]));
+    // Another rule is decided on the token, which does not tell: nobody passes until they sign in again.
+    let file = proxy.file("proxy.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = text.replace("'banned' in claims.?groups", "'banned2' in claims.?groups");
+    assert_ne!(text, changed);
+    std::fs::write(&file, changed).unwrap();
+    proxy.restart();
+    assert_eq!(seen(&proxy), ([200, 403, 200], [403, 403, 200]));
+}
+
+/// A node that sees a session for the first time while the database does not answer has the token alone, and asks
+/// for the record once it can.
+#[test]
+fn without_the_record_a_rule_is_decided_on_the_token_alone() {
+    let application = Application::start();
+    let provider = Provider::shared();
+    let mut postgres = Postgres::start();
+    let database = postgres.database();
+    let rules = |setup: Setup| {
+        setup
+            .with("[session]", "claims", "[\"department\"]")
+            .maps("company", "{ value = \"Example\" }")
+            .route(
+                "/wfgen/told/",
+                "login",
+                "require = \"claims.department == 'it' && user.company == 'Example'\"",
+            )
+            .route("/wfgen/untold/", "login", NOT_BANNED)
+            .on_postgres(&postgres, &database)
+            .at(provider)
+            .start()
+    };
+    let one = rules(Setup::new(&application));
+    let other = rules(Setup::new(&application).public_origin(one.origin()));
+    let person = new_person("first-sight");
+    provider.claim(&person, &claims(&person, &["staff"]));
+    let browser = one.signed_in(&person);
+    let cookie = format!("Cookie: wfgen_token={}\r\n", browser.cookie("wfgen_token"));
+    let there = |below: &str| get(other.address, one.host(), &one.path(below), &cookie).status;
+    postgres.stop();
+    assert_eq!(there("/"), 200, "a genuine token is believed");
+    assert_eq!(there("/told/"), 200, "the token tells");
+    assert_eq!(there("/untold/"), 403, "the token does not tell");
+    postgres.start_again();
+    wait_for("the record", PATIENCE, || {
+        (there("/untold/") == 200).then_some(())
+    });
+    assert_eq!(there("/told/"), 200);
 }

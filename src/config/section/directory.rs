@@ -98,8 +98,8 @@ pub struct SelfProvisioning {
 }
 
 impl SelfProvisioning {
-    /// Every claim name that its mapping and its `when` read.
-    pub fn claims_in_use(&self) -> BTreeSet<String> {
+    /// Every claim name that its mapping reads.
+    pub fn mapped_claims(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (_, rule) in &self.mapping {
             match &rule.source {
@@ -108,8 +108,6 @@ impl SelfProvisioning {
                 Source::Value(_) => {}
             }
         }
-        let when = self.when.iter().flat_map(Expression::claims);
-        names.extend(when.cloned());
         names
     }
 }

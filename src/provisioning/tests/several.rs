@@ -262,6 +262,11 @@ async fn access_rules_have_the_last_word() {
     let refusal = world.is_refused("1", blocked.clone()).await;
     assert_eq!(refusal.outcome, Outcome::Refused);
     assert_eq!(refusal.message.as_deref(), Some("Ask HR."));
+    assert_eq!(
+        refusal.to_string(),
+        "refused: an access rule does not hold: !has(claims.blocked)",
+        "as the log has it"
+    );
     let audit = world.audit().await;
     assert_eq!(
         audit.last().unwrap().rule.as_deref(),

@@ -18,7 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // Rank 0
-mod spelling;
+pub mod spelling;
 
 pub mod expression;
 

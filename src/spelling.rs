@@ -2,7 +2,7 @@
 //! its expressions both ask.
 
 /// The name among `known` that `name` is probably a slip of.
-pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let allowed = (name.chars().count() / 3).clamp(1, 3);
     known
         .map(|candidate| (distance(name, candidate), candidate))

@@ -341,6 +341,11 @@ impl Sessions {
         }
         self.newest_end.store(now, Ordering::Relaxed);
         self.ends.forget_unused();
+        if !self.store_is_up() {
+            // A full or locked store may still be read, and sign-ins would go on failing.
+            let written = self.store.can_be_written(now).await;
+            written.inspect_err(|error| self.store_answers(Err(error)))?;
+        }
         self.store_answers(Ok(()));
         Ok(())
     }

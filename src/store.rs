@@ -161,6 +161,21 @@ impl Store {
         self.within_patience(look).await.map(drop)
     }
 
+    /// Whether something can be written now: it writes a row that means nothing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn can_be_written(&self, now: UnixSeconds) -> Result<(), Error> {
+        // No directory has an empty name.
+        let write = sqlx::query(
+            "insert into directory_files (directory, leased_until) values ('', $1) \
+             on conflict (directory) do update set leased_until = $1",
+        )
+        .bind(now)
+        .execute(&self.0.pools.writer);
+        self.within_patience(write).await.map(drop)
+    }
+
     /// Lets connections finish and closes them; later calls fail. Without it a stop is safe too:
     /// what was returned as written is on the disk.
     pub async fn close(&self) {

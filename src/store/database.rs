@@ -148,6 +148,11 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(session).await.map(drop) })
             })
+            // A full disk ends a transaction by itself; the connection still counts it and would begin no other.
+            .after_release(|connection, _| {
+                let is_idle = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_idle) })
+            })
     };
     Ok(match place {
         StorePlace::Sqlite(_) => {

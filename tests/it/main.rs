@@ -36,6 +36,7 @@ mod rules;
 mod session;
 mod sign_in;
 mod store;
+mod store_faults;
 mod streaming;
 mod support;
 mod tls;

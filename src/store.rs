@@ -10,6 +10,7 @@ mod audit;
 mod change;
 mod database;
 mod directory_file;
+mod facts;
 mod fault;
 mod housekeeping;
 mod push;
@@ -31,11 +32,12 @@ pub use audit::{AuditEntry, AuditRow, FieldChange};
 pub use change::Change;
 pub use database::Access;
 pub use directory_file::AppliedFile;
+pub use facts::{Facts, Question, Wanted};
 pub use fault::Error;
 pub use push::{Push, PushState, Settlement};
 pub use sessions::{NewSession, OpenSessionError, RecordedClaims, SessionRecord};
 pub use skeleton::{Skeleton, forbidden_character};
-pub use users::{Cursor, Facts, Question, Wanted};
+pub use users::Cursor;
 
 /// How long any call may take: longer than a busy database needs, shorter than the patience of a person and
 /// of the server in front. A host that vanished does not say so.

@@ -4,17 +4,23 @@
 //! delivers holds a lease, so of several nodes one does. A failure that is the receiver's own puts off all of its pushes,
 //! with a wait that grows and is never the same on two nodes.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod target;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Notify;
 
-use super::scim::{Delivery, Receiver};
-use crate::config::{self, Foreign, OnFailure, Push as PushConfig, Timing};
-use crate::environment::{Clock, Random, UnixSeconds, random_text};
+use super::scim::Delivery;
+use crate::config::{self, Foreign, Timing};
+use crate::environment::{Clock, Random, random_text};
 use crate::store::{self, Push, PushState, Settlement, Store, User};
+
+use target::{FOREIGN, Target};
+
+pub use target::Undelivered;
 
 /// How often due pushes are looked for; what becomes due here is looked at at once.
 const LOOK: Duration = Duration::from_secs(2);
@@ -40,51 +46,6 @@ pub struct Outbox {
 /// Counts what became of a push: directory and outcome.
 type Told = Box<dyn Fn(&str, &'static str) + Send + Sync>;
 
-/// One receiver of one directory.
-struct Target {
-    directory: String,
-    url: String,
-    config: PushConfig,
-    receiver: Receiver,
-    /// Failures of the receiver itself, one after the other.
-    failures: AtomicU32,
-    down: Mutex<Option<Down>>,
-}
-
-/// Since when a receiver is not asked, and why.
-#[derive(Debug, Clone)]
-struct Down {
-    until: UnixSeconds,
-    reason: String,
-}
-
-/// Why a sign-in that waits for a receiver goes no further.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Undelivered {
-    /// The receiver has the username from somebody else, and `foreign` is `conflict`.
-    #[error("the receiver of directory {directory} has this username from somebody else")]
-    Foreign {
-        /// The directory.
-        directory: String,
-    },
-    /// The receiver said no for good.
-    #[error("the receiver of directory {directory} refuses the user: {reason}")]
-    Rejected {
-        /// The directory.
-        directory: String,
-        /// Status and error type.
-        reason: String,
-    },
-    /// The receiver was never told of the user and cannot be now.
-    #[error("the receiver of directory {directory} cannot be told of the user: {reason}")]
-    Down {
-        /// The directory.
-        directory: String,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
 impl Outbox {
     /// Prepares every receiver. `told` counts what became of each push.
     ///
@@ -100,14 +61,7 @@ impl Outbox {
         let mut targets = Vec::new();
         for directory in &config.directories {
             for push in &directory.push {
-                targets.push(Target {
-                    directory: directory.name.clone(),
-                    url: push.url.to_string(),
-                    receiver: Receiver::new(push)?,
-                    config: push.clone(),
-                    failures: AtomicU32::new(0),
-                    down: Mutex::default(),
-                });
+                targets.push(Target::new(&directory.name, push)?);
             }
         }
         Ok(Self {
@@ -341,57 +295,5 @@ impl Outbox {
             }
         };
         Ok(target.verdict(known, state, reason))
-    }
-}
-
-/// Why a push was rejected with `foreign = "conflict"`.
-const FOREIGN: &str = "it has this username from somebody else";
-
-impl Target {
-    fn down(&self) -> Option<Down> {
-        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        down.clone()
-    }
-
-    fn is_down(&self, until: UnixSeconds, reason: &str) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        *down = Some(Down {
-            until,
-            reason: reason.to_owned(),
-        });
-    }
-
-    fn is_well(&self) {
-        self.failures.store(0, Ordering::Relaxed);
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        *down = None;
-    }
-
-    /// Seconds that one delivery may hold its push: it takes some exchanges.
-    fn lease(&self) -> i64 {
-        self.config.timeout.as_secs() as i64 * 6 + 30
-    }
-
-    /// Whether a user whose push stands so may come in.
-    fn verdict(
-        &self,
-        known: bool,
-        state: PushState,
-        reason: Option<String>,
-    ) -> Result<(), Undelivered> {
-        let directory = self.directory.clone();
-        let reason = reason.unwrap_or_else(|| "it was not told yet".to_owned());
-        match (state, self.config.on_failure) {
-            (PushState::Delivered | PushState::Foreign | PushState::Discarded, _) => Ok(()),
-            _ if known => Ok(()),
-            (PushState::Rejected, _) if reason == FOREIGN => {
-                Err(Undelivered::Foreign { directory })
-            }
-            (_, OnFailure::Continue) => Ok(()),
-            (PushState::Rejected, OnFailure::Deny) => {
-                Err(Undelivered::Rejected { directory, reason })
-            }
-            (PushState::Pending, OnFailure::Deny) => Err(Undelivered::Down { directory, reason }),
-        }
     }
 }

@@ -2,7 +2,8 @@
 //! sign-ins, many names in one where a file or an import brings many.
 
 use super::change::{lock_key, write};
-use super::users::{by_skeleton, given_up_by, lock_username};
+use super::facts::given_up_by;
+use super::users::{by_skeleton, lock_username};
 use super::{AuditRow, Change, Error, FieldChange, Skeleton, Store, User, audit};
 use crate::environment::UnixSeconds;
 

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Transaction};
 
 use super::database::Dialect;
 use super::{
-    AuditRow, Error, Facts, Question, Skeleton, Store, User, audit, push, sessions, users,
+    AuditRow, Error, Facts, Question, Skeleton, Store, User, audit, facts, push, sessions, users,
 };
 use crate::config::UserField;
 use crate::environment::UnixSeconds;
@@ -50,8 +50,8 @@ impl Store {
         self.again_where_a_race_was_lost(|| async {
             let mut transaction = self.begin().await?;
             let dialect = self.0.dialect;
-            let facts = users::locked_facts(&mut transaction, dialect, question).await?;
-            let (change, decided) = decide(&facts);
+            let found = facts::locked_facts(&mut transaction, dialect, question).await?;
+            let (change, decided) = decide(&found);
             write(&mut transaction, dialect, &change, now).await?;
             transaction.commit().await?;
             Ok(decided)

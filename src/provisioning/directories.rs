@@ -100,9 +100,11 @@ impl Directories {
         }
     }
 
-    /// The rules of `[access]` have the last word about whoever would come in, on the user as they would be stored.
+    /// The rules of `[access]` have the last word about whoever would come in or be stored, on the user as they would
+    /// be stored: of somebody whom they refuse there is nobody to activate, and nothing to push.
     pub(super) fn with_access_rules(&self, sign_in: &SignIn<'_>, decided: Decided) -> Decided {
-        let Some(user) = decided.user.as_ref().filter(|_| !decided.is_refusal()) else {
+        let concerns = decided.write || !decided.is_refusal();
+        let Some(user) = decided.user.as_ref().filter(|_| concerns) else {
             return decided;
         };
         let fields = user.fields.iter();

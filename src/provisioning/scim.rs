@@ -115,11 +115,22 @@ impl Receiver {
             }
             // The receiver has lost the user: they are looked for, and made again.
         }
-        if let Some(id) = self.found(user).await? {
-            self.patched(&id, &Attributes::default(), wanted).await?;
-            return Ok(id);
+        match self.found(user).await? {
+            Some(id) => self.taken_over(id, wanted).await,
+            None => self.created(user, wanted).await,
         }
-        self.created(user, wanted).await
+    }
+
+    /// Brings up to date whom the receiver has just shown.
+    async fn taken_over(&self, id: String, wanted: &Attributes) -> Step<String> {
+        match self.patched(&id, &Attributes::default(), wanted).await? {
+            true => Ok(id),
+            false => Err(Delivery::Later {
+                reason: "it shows the user, and does not find them to change them".to_owned(),
+                after: None,
+                everybody: false,
+            }),
+        }
     }
 
     /// Changes what differs (RFC 7644 3.5.2); whether the receiver still has the user.
@@ -194,10 +205,7 @@ impl Receiver {
             },
             // Its filters are stricter than its names, or somebody was faster.
             409 => match self.found_in_list(user).await? {
-                Some(id) => {
-                    self.patched(&id, &Attributes::default(), wanted).await?;
-                    Ok(id)
-                }
+                Some(id) => self.taken_over(id, wanted).await,
                 None => Err(answer.refusal()),
             },
             _ => Err(answer.refusal()),

@@ -344,6 +344,38 @@ fn faults_of_a_receiver_are_told_apart() {
     }
 }
 
+/// A receiver that lists the user and has no such user to change has nothing of what it was told.
+#[test]
+fn a_user_who_is_shown_and_cannot_be_changed_is_not_delivered() {
+    let application = Application::start();
+    let (receiver, base) = lying();
+    receiver.answer("/scim/Users", move |request, stream| {
+        let target = percent_encoding::percent_decode_str(&request.target).decode_utf8_lossy();
+        let id = target.split('"').nth(1).unwrap_or_default();
+        let (status, body) = match request.method.as_str() {
+            "GET" => (
+                "200 OK",
+                json!({"totalResults": 1, "Resources": [{"id": "r1", "externalId": id}]}),
+            ),
+            _ => ("404 Not Found", json!({})),
+        };
+        let body = body.to_string();
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .map(|()| true)
+    });
+    let proxy = pushing(&application, &base, "").start();
+    let person = new_person("shown");
+    let page = proxy.browser().sign_in(&proxy.url("/"), &person).answer;
+    assert_eq!(page.status, 503, "{}", page.text());
+    proxy.wait_for_log("does not find them to change them");
+    let waiting = run(&proxy, &["users", "push", "--pending"]);
+    assert!(waiting.contains("pending"), "{waiting}");
+}
+
 #[test]
 fn a_rejected_push_is_tried_again_when_told() {
     let application = Application::start();

@@ -292,6 +292,22 @@ async fn access_rules_have_the_last_word() {
     assert_eq!(world.store.user_by_name("ivan").await.unwrap(), Some(ivan));
 }
 
+/// Of somebody whom a rule refuses there is nobody to activate, and nothing to push.
+#[tokio::test]
+async fn whom_a_rule_refuses_is_not_created_inactive_either() {
+    let mut world = two().await;
+    world.change(|it| it.rules().new_user_status = UserStatus::Inactive);
+    let mut blocked = staff("ivan");
+    blocked["blocked"] = json!(1);
+    let refusal = world.is_refused("1", blocked).await;
+    assert_eq!(refusal.outcome, Outcome::Refused);
+    assert_eq!(refusal.message.as_deref(), Some("Ask HR."));
+    // Without the rule's no they wait, and the status is what they are told of.
+    let waits = world.sign_in("1", staff("ivan")).await;
+    assert!(matches!(waits, Err(Error::Refused(it)) if it.outcome == Outcome::Inactive));
+    assert_eq!(world.users().await.len(), 1);
+}
+
 /// Entra ID's groups overage: the groups are announced, not sent. Never "no groups".
 #[tokio::test]
 async fn lesson_19_groups_that_are_kept_elsewhere_are_not_absent() {

@@ -307,6 +307,9 @@ impl TextDirectory {
                 file: self.source.path(),
             });
         }
+        // Another node may have applied a newer one before the lease was had.
+        let known = self.store.applied_file(self.name()).await?;
+        self.is_no_older_copy(known.as_ref(), &version)?;
         let plan = self.plan(people).await?;
         self.is_no_exodus(&plan)?;
         let summary = self.carry_out(plan, now).await?;

@@ -1,9 +1,9 @@
 //! What administrators and text directories do to users: decided by name, in the same transactions as
 //! sign-ins, many names in one where a file or an import brings many.
 
-use super::change::{lock_key, write};
+use super::change::{lock, lock_key, write};
 use super::facts::given_up_by;
-use super::users::{by_skeleton, lock_username};
+use super::users::{by_identity, by_skeleton, lock_username};
 use super::{AuditRow, Change, Error, FieldChange, Skeleton, Store, User, audit};
 use crate::environment::UnixSeconds;
 
@@ -17,8 +17,8 @@ pub struct Administered {
     pub user: Option<User>,
     /// The name was given up, by the user of that id (`Some("")` if that user is gone).
     pub given_up_by: Option<String>,
-    /// The user who has one of the identities asked about, by [`User::id`].
-    pub identity_of: Option<String>,
+    /// The user who has the identity that was asked about.
+    pub identity_of: Option<User>,
 }
 
 /// What [`Store::rebind`] did.
@@ -64,8 +64,15 @@ impl Store {
         // In one order everywhere, so that two transactions never wait for each other.
         let mut order: Vec<&Skeleton> = skeletons.iter().collect();
         order.sort_by_key(|skeleton| lock_key(&["username", skeleton.as_str()]));
+        let identities = names.iter().filter_map(|(_, identity)| *identity);
+        let mut identities: Vec<(&str, &str)> = identities.collect();
+        identities.sort_by_key(|(issuer, subject)| lock_key(&["identity", issuer, subject]));
         self.again_where_a_race_was_lost(|| async {
             let mut transaction = self.begin().await?;
+            for (issuer, subject) in &identities {
+                let identity = ["identity", issuer, subject];
+                lock(&mut transaction, self.0.dialect, &identity).await?;
+            }
             for skeleton in &order {
                 lock_username(&mut transaction, self.0.dialect, skeleton).await?;
             }
@@ -76,7 +83,9 @@ impl Store {
                     user: by_skeleton(&mut transaction, self.0.dialect, skeleton).await?,
                     given_up_by: given_up_by(&mut transaction, skeleton).await?,
                     identity_of: match identity {
-                        Some(identity) => owner(&mut transaction, *identity).await?,
+                        Some((issuer, subject)) => {
+                            by_identity(&mut transaction, self.0.dialect, issuer, subject).await?
+                        }
                         None => None,
                     },
                 };
@@ -189,15 +198,4 @@ impl Store {
         transaction.commit().await?;
         Ok(batch.len() as u64)
     }
-}
-
-async fn owner(
-    connection: &mut sqlx::AnyConnection,
-    (issuer, subject): (&str, &str),
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar("select user_id from identities where issuer = $1 and subject = $2")
-        .bind(issuer)
-        .bind(subject)
-        .fetch_optional(connection)
-        .await
 }

@@ -218,7 +218,7 @@ fn a_name_of_another_directory_stays_there() {
         &proxy,
         &csv(&format!("{listed},New,,\n{},O,,\n", own.to_uppercase())),
     );
-    proxy.wait_for_log("somebody's of another directory");
+    proxy.wait_for_log("that of a user of another directory");
     wait_for("the rest", PATIENCE, || {
         (user(&proxy, &listed)?["name"] == "New").then_some(())
     });
@@ -227,6 +227,52 @@ fn a_name_of_another_directory_stays_there() {
         "SELF_PROVISIONING"
     );
     proxy.signed_in(&own);
+}
+
+/// Names that people of the file hand on, and a name that is given to another subject.
+#[test]
+fn a_name_goes_to_nobody_else_by_a_file() {
+    let application = Application::start();
+    let names: Vec<String> = (0..4).map(|_| new_person("chain")).collect();
+    let [a, b, c, free] = &names[..] else {
+        unreachable!()
+    };
+    let lines = |named: [&String; 3]| {
+        let line = |(number, name): (usize, &&String)| format!("{name},N,,subject-{number}-{a}\n");
+        named.iter().enumerate().map(line).collect::<String>()
+    };
+    let proxy = with_staff(&application, &lines([a, b, c])).start();
+    let id = |name: &String| {
+        let shown = proxy.run(&["users", "show", name, "--json"]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        (shown["id"].clone(), shown["status"].clone())
+    };
+    let before = [id(a), id(b), id(c)];
+    // The first takes the second's name, the second the third's, the third a free one: the last line goes first. A name
+    // that was given up stays reserved for who had it, until it is released.
+    replace(&proxy, &csv(&lines([b, c, free])));
+    proxy.wait_for_log("is that of another user of this directory");
+    wait_for_file(&proxy, "applied", 2.0);
+    assert_eq!(id(free), before[2], "the third has the free name");
+    assert_eq!(id(a), before[0], "the first keeps theirs");
+    // Deactivated by an administrator: no rename undoes it.
+    assert!(proxy.run(&["users", "deactivate", a]).status.success());
+    let another = new_person("chain");
+    replace(&proxy, &csv(&lines([&another, b, free])));
+    wait_for("the rename", PATIENCE, || {
+        (id(&another).0 == before[0].0).then_some(())
+    });
+    assert_eq!(id(&another).1, "inactive");
+    // The second's name with a subject that nobody knows: not their account.
+    let stranger = lines([&another, b, free]).replace("subject-1-", "stranger-");
+    replace(&proxy, &csv(&stranger));
+    proxy.wait_for_log("is that of another subject");
+    let shown = proxy.run(&["users", "show", b]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        !shown.contains("stranger-") && shown.contains("inactive"),
+        "{shown}"
+    );
 }
 
 /// Two nodes with copies of a file: one applies it, both know, and an older copy is not used.

@@ -356,7 +356,8 @@ mod contract {
                 Some(_) => Change::default(),
                 None => stored(user(&id, names[place].0)),
             };
-            (change, (found.user.is_some(), found.identity_of.clone()))
+            let owner = found.identity_of.as_ref().map(|user| user.id.clone());
+            (change, (found.user.is_some(), owner))
         };
         let told = store.administer_all(&names, NOW, decide).await.unwrap();
         let alice = Some("1".to_owned());

@@ -169,7 +169,11 @@ fn change(
     decide: impl Fn(&User) -> Decided,
 ) -> Result<(Change, String), Failure> {
     let user = found.user.as_ref().ok_or_else(|| nobody(name))?;
-    if found.identity_of.as_ref().is_some_and(|id| *id != user.id) {
+    if found
+        .identity_of
+        .as_ref()
+        .is_some_and(|other| other.id != user.id)
+    {
         let fault = "that identity is another user's: expected nobody's";
         return Err(Failure::new(fault).hint("unbind it there first, if that is what is meant"));
     }

@@ -18,7 +18,17 @@ enum Done {
     Updated,
     Left,
     Taken,
+    /// Somebody of this directory has the name still.
+    Blocked,
     Nothing,
+}
+
+/// Why a line is not used: who has its name or subject.
+enum Taken {
+    /// Somebody of this directory, who may give it up.
+    Here(&'static str),
+    /// Somebody of another directory.
+    Elsewhere(&'static str),
 }
 
 impl TextDirectory {
@@ -27,10 +37,24 @@ impl TextDirectory {
             unchanged: plan.unchanged,
             ..Summary::default()
         };
-        for batch in plan.people.chunks(BATCH) {
-            for done in self.write_people(batch, now).await? {
-                summary.count(done);
+        let mut waiting = plan.people;
+        // Whoever takes a name that another user of the file gives up comes after them; a pass that frees no
+        // name is the last one.
+        let mut last = false;
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            let mut blocked = Vec::new();
+            for batch in waiting.chunks(BATCH) {
+                let done = self.write_people(batch, last, now).await?;
+                for (person, done) in batch.iter().zip(done) {
+                    match done {
+                        Done::Blocked => blocked.push(person.clone()),
+                        done => summary.count(done),
+                    }
+                }
             }
+            last = blocked.len() == before;
+            waiting = blocked;
         }
         for batch in plan.left.chunks(BATCH) {
             for done in self.write_left(batch, now).await? {
@@ -42,53 +66,82 @@ impl TextDirectory {
 
     async fn write_people(
         &self,
-        batch: &[(Person, Option<User>)],
+        batch: &[Person],
+        last: bool,
         now: UnixSeconds,
     ) -> Result<Vec<Done>, Trouble> {
-        let names: Vec<(&str, Option<(&str, &str)>)> = batch
-            .iter()
-            .map(|(person, _)| {
-                let subject = person.subject.as_deref();
-                let identity = self.source.issuer.as_deref().zip(subject);
-                (person.username(), identity)
-            })
-            .collect();
+        let asked = |person| (Person::username(person), self.identity(person));
+        let names: Vec<(&str, Option<(&str, &str)>)> = batch.iter().map(asked).collect();
         let ids: Vec<String> = batch
             .iter()
             .map(|_| random_text::<16>(&SystemRandom))
             .collect();
         let decide = |place: usize, found: &Administered| {
-            let (person, known) = &batch[place];
-            self.person_written(person, known.as_ref(), found, &ids[place], now)
+            let person = &batch[place];
+            match self.user_of(person, found) {
+                Ok(user) => self.person_written(person, user, &ids[place], now),
+                Err(Taken::Here(_)) if !last => (Change::default(), Done::Blocked),
+                Err(Taken::Here(what) | Taken::Elsewhere(what)) => self.taken(person, what, now),
+            }
         };
         Ok(self.store.administer_all(&names, now, decide).await?)
     }
 
-    /// Somebody of this directory, new or known; a name or an identity of another directory's user is left to them.
+    fn identity<'p>(&'p self, person: &'p Person) -> Option<(&'p str, &'p str)> {
+        let subject = person.subject.as_deref();
+        self.source.issuer.as_deref().zip(subject)
+    }
+
+    /// The user that a person is, as they stand now, if any: by subject, else by name. A name or a subject that
+    /// somebody else has is left to them.
+    fn user_of<'f>(
+        &self,
+        person: &Person,
+        found: &'f Administered,
+    ) -> Result<Option<&'f User>, Taken> {
+        let ours = |user: &&User| user.directory == self.name();
+        let (named, known) = (found.user.as_ref(), found.identity_of.as_ref());
+        if known.is_some_and(|user| !ours(&user)) {
+            return Err(Taken::Elsewhere(
+                "the subject is that of a user of another directory",
+            ));
+        }
+        if named.is_some_and(|user| !ours(&user)) {
+            return Err(Taken::Elsewhere(
+                "the username is that of a user of another directory",
+            ));
+        }
+        let bound = |user: &User| {
+            let of = |(issuer, _): &(String, String)| self.source.issuer.as_ref() == Some(issuer);
+            user.identities.iter().any(of)
+        };
+        let user = match (named, known) {
+            (Some(named), Some(known)) if named.id != known.id => {
+                return Err(Taken::Here(
+                    "the username is that of another user of this directory",
+                ));
+            }
+            (Some(named), None) if person.subject.is_some() && bound(named) => {
+                return Err(Taken::Here("the username is that of another subject"));
+            }
+            (named, known) => known.or(named),
+        };
+        let own = |id: &String| user.is_some_and(|user| user.id == *id);
+        match found.given_up_by.as_ref().is_some_and(|id| !own(id)) {
+            true => Err(Taken::Here(
+                "the username was given up by another user and is not released",
+            )),
+            false => Ok(user),
+        }
+    }
+
     fn person_written(
         &self,
         person: &Person,
-        known: Option<&User>,
-        found: &Administered,
+        user: Option<&User>,
         new_id: &str,
         now: UnixSeconds,
     ) -> (Change, Done) {
-        let user = match (&found.user, known) {
-            (Some(user), _) if user.directory == self.name() => Some(user),
-            (Some(_), _) => return self.taken(person, "the username", now),
-            (None, known) => known,
-        };
-        let own = |id: &String| user.is_some_and(|user| user.id == *id);
-        if found.given_up_by.as_ref().is_some_and(|id| !own(id)) {
-            return self.taken(
-                person,
-                "the username, which was given up by another user,",
-                now,
-            );
-        }
-        if found.identity_of.as_ref().is_some_and(|id| !own(id)) {
-            return self.taken(person, "the subject", now);
-        }
         let empty = || User {
             id: new_id.to_owned(),
             directory: self.name().to_owned(),
@@ -112,21 +165,19 @@ impl TextDirectory {
     }
 
     fn taken(&self, person: &Person, what: &str, now: UnixSeconds) -> (Change, Done) {
+        let (directory, line) = (self.name(), person.line);
         tracing::warn!(
-            directory = self.name(),
-            line = person.line,
-            "{what} is somebody's of another directory: expected it in one directory only; the line is left out"
+            directory,
+            line,
+            "{what}: expected nobody's; the line is left out"
         );
         let row = AuditRow {
             at: now,
             actor: "file".to_owned(),
-            directory: self.name().to_owned(),
+            directory: directory.to_owned(),
             username: Some(person.username().to_owned()),
             outcome: "conflict".to_owned(),
-            reason: format!(
-                "line {}: {what} is somebody's of another directory",
-                person.line
-            ),
+            reason: format!("line {line}: {what}"),
             ..AuditRow::default()
         };
         let change = Change {
@@ -193,7 +244,7 @@ impl Summary {
             Done::Created => self.created += 1,
             Done::Updated => self.updated += 1,
             Done::Left => self.left += 1,
-            Done::Taken => self.taken += 1,
+            Done::Taken | Done::Blocked => self.taken += 1,
             Done::Nothing => self.unchanged += 1,
         }
     }

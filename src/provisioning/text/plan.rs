@@ -1,6 +1,6 @@
 //! What a file would change, worked out before anything is written: who is new, who has changed, who has left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::{Person, TextDirectory, Trouble};
@@ -12,8 +12,10 @@ const PAGE: u32 = 1000;
 
 /// People to be written, and users to become inactive.
 pub(super) struct Plan {
-    /// With the user that each is now, if they are one of this directory.
-    pub(super) people: Vec<(Person, Option<User>)>,
+    /// People who are new or have changed.
+    pub(super) people: Vec<Person>,
+    /// How many of them are no user of this directory yet.
+    pub(super) new: u64,
     /// Active users who are not in the file.
     pub(super) left: Vec<User>,
     /// Active users of the directory.
@@ -59,11 +61,9 @@ impl fmt::Display for Summary {
 impl Plan {
     /// As `check` tells it: whose name is taken is found out only when it is written.
     pub(super) fn summary(&self) -> Summary {
-        let new = self.people.iter().filter(|(_, user)| user.is_none());
-        let created = new.count() as u64;
         Summary {
-            created,
-            updated: self.people.len() as u64 - created,
+            created: self.new,
+            updated: self.people.len() as u64 - self.new,
             unchanged: self.unchanged,
             left: self.left.len() as u64,
             taken: 0,
@@ -91,6 +91,7 @@ impl TextDirectory {
         }
         let mut plan = Plan {
             people: Vec::new(),
+            new: 0,
             left: Vec::new(),
             active: stored.active,
             unchanged: 0,
@@ -98,7 +99,10 @@ impl TextDirectory {
         for person in people {
             match stored.user_of(&person) {
                 Some(user) if self.settled(&person, user.clone()) == user => plan.unchanged += 1,
-                user => plan.people.push((person, user)),
+                user => {
+                    plan.new += u64::from(user.is_none());
+                    plan.people.push(person);
+                }
             }
         }
         plan.left = stored.left();
@@ -143,6 +147,8 @@ struct Stored {
     users: HashMap<String, User>,
     by_name: HashMap<Skeleton, String>,
     by_subject: HashMap<String, String>,
+    /// Users who have a subject.
+    bound: HashSet<String>,
     active: u64,
 }
 
@@ -157,19 +163,21 @@ impl Stored {
             .filter(|(of, _)| Some(of.as_str()) == issuer)
         {
             self.by_subject.insert(subject.clone(), user.id.clone());
+            self.bound.insert(user.id.clone());
         }
         self.users.insert(user.id.clone(), user);
     }
 
-    /// The user that a person is: by subject, so that a new name is a rename, else by name.
+    /// The user that a person is: by subject, so that a new name is a rename, else by name, unless that is the
+    /// name of another subject.
     fn user_of(&mut self, person: &Person) -> Option<User> {
         let by_subject = person
             .subject
             .as_ref()
             .and_then(|it| self.by_subject.get(it));
-        let name = Skeleton::of(person.username());
-        let id = by_subject.or_else(|| self.by_name.get(&name))?;
-        self.users.remove(id)
+        let by_name = self.by_name.get(&Skeleton::of(person.username()));
+        let by_name = by_name.filter(|id| person.subject.is_none() || !self.bound.contains(*id));
+        self.users.remove(by_subject.or(by_name)?)
     }
 
     fn left(self) -> Vec<User> {

@@ -32,6 +32,8 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Exit code of a wrong usage, as clap's own.
+    pub const WRONG_USAGE: u8 = 2;
     /// Exit code of a bad configuration.
     pub const BAD_CONFIGURATION: u8 = 64;
 
@@ -65,15 +67,9 @@ impl From<io::Error> for Failure {
 #[derive(Debug, Parser)]
 #[command(name = "vestibule", version, propagate_version = true)]
 struct Arguments {
-    /// The configuration file
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "proxy.toml"
-    )]
-    config: PathBuf,
+    /// The configuration file [default: proxy.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -258,7 +254,8 @@ fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
-    let path = &arguments.config;
+    let named = arguments.config.as_deref();
+    let path = named.unwrap_or(Path::new("proxy.toml"));
     match arguments.command {
         Command::Run => run::run(load(path)?),
         Command::Check { online } => check::check(&load(path)?, online),
@@ -278,7 +275,24 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Keys {
             command: Keys::Generate { algorithm, out },
         } => keys::generate(algorithm, out.as_deref()),
-        Command::Demo { once, print_config } => demo::demo(once, print_config),
+        Command::Demo { once, print_config } => match named {
+            None => demo::demo(once, print_config),
+            Some(file) => Err(not_for_the_demo(file)),
+        },
+    }
+}
+
+/// Whoever names a file means to see that one at work, and would be shown another.
+fn not_for_the_demo(file: &Path) -> Failure {
+    Failure {
+        message: format!(
+            "expected no --config, found {}: the demo makes a configuration of its own",
+            file.display()
+        ),
+        hint: Some(
+            "vestibule run serves a configuration; demo --print-config prints the demo's".into(),
+        ),
+        code: Failure::WRONG_USAGE,
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Endpoints run on the control runtime, since they touch the store and the provider.
 
+mod audience;
 mod callback;
 mod login;
 mod logout;
@@ -34,6 +35,7 @@ use crate::telemetry::RequestId;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
+pub use audience::Audience;
 use recurrence::Recurrence;
 
 /// Longest return address; a longer one becomes the base path.

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::config::{self, Access};
-use crate::endpoint::{Asked, Endpoints};
+use crate::endpoint::{Asked, Audience, Endpoints};
 use crate::identity::{Borne, Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
 use crate::route::{Destination, Endpoint};
@@ -30,7 +30,7 @@ use crate::upstream::{Application, Arriving, Body, Fault};
 
 use host::{Host, Hosts};
 use reader::Reader;
-use reading::{destination_of, is_navigation, well_formed};
+use reading::well_formed;
 
 /// One worker's front door.
 pub struct Proxy {
@@ -197,7 +197,7 @@ impl Proxy {
         match self.hosts.judge(stripped.host()) {
             Host::Public => Ok(found),
             Host::Alias if open => Ok(found),
-            Host::Alias if is_navigation(stripped) => {
+            Host::Alias if audience(stripped) != Audience::Program => {
                 Ok(Destination::Canonical(format!("{}{path}", self.origin)))
             }
             // RFC 9112 3.2: without a Host, or with several, nobody is asked for.
@@ -308,12 +308,10 @@ impl Proxy {
         id: RequestId,
     ) -> Answer {
         let asked = Asked::of(stripped, id);
-        let response = match (is_navigation(stripped), destination_of(stripped.headers())) {
-            (true, None | Some(b"document")) => self.endpoints.sign_in(&asked),
-            (true, Some(b"iframe" | b"frame" | b"embed" | b"object")) => {
-                self.endpoints.break_out(&asked)
-            }
-            _ => {
+        let response = match audience(stripped) {
+            Audience::Window => self.endpoints.sign_in(&asked),
+            Audience::Frame => self.endpoints.break_out(&asked),
+            Audience::Program => {
                 let rejection = Rejection::of(Kind::SignInNeeded);
                 return self.reject(rejection, stripped, id, AccessLabel::Login, route);
             }
@@ -438,6 +436,10 @@ impl Proxy {
                 .sent_to_login(session.sid(), self.endpoints.clock.now());
         }
     }
+}
+
+fn audience(stripped: &Stripped<Arriving>) -> Audience {
+    Audience::of(stripped.method(), stripped.headers())
 }
 
 fn hidden(route: Option<&config::Route>) -> Option<String> {

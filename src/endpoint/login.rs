@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::page::{self, Choice};
-use super::{Asked, Endpoints, redirect};
+use super::{Asked, Audience, Endpoints, redirect};
 use crate::environment::random_text;
 use crate::oidc::{AuthorizationRequest, RelyingParty};
 use crate::page::Language;
@@ -35,6 +35,18 @@ impl Endpoints {
                 );
             }
             return redirect(StatusCode::SEE_OTHER, &return_to, []);
+        }
+        match Audience::of(&asked.method, &asked.headers) {
+            Audience::Window => {}
+            Audience::Frame => {
+                // This very address again, in a window: provider and account stay as they were picked.
+                let here = asked.uri.path_and_query().map(|target| target.as_str());
+                return framed(asked, here.unwrap_or_default(), &return_to);
+            }
+            Audience::Program => {
+                let rejection = Rejection::of(Kind::SignInNeeded);
+                return self.reject(asked, &rejection, Some(&return_to));
+            }
         }
         let select_account = asked.parameter("prompt").as_deref() == Some("select_account");
         let start = Start {
@@ -79,15 +91,11 @@ impl Endpoints {
         }
     }
 
-    /// The same inside a frame: providers refuse to be framed, so the sign-in opens in the top window.
+    /// The same inside a frame.
     pub fn break_out(&self, asked: &Asked) -> Response<Bytes> {
         let return_to = self.safe_return(asked.uri.path_and_query().map(|target| target.as_str()));
         let links = self.links(Some(&return_to));
-        let login = links.sign_in.unwrap_or_default();
-        respond(
-            StatusCode::UNAUTHORIZED,
-            page::frame_breakout(Language::of_request(&asked.headers), &login, &return_to),
-        )
+        framed(asked, &links.sign_in.unwrap_or_default(), &return_to)
     }
 
     fn choose(&self, asked: &Asked, start: &Start<'_>) -> Response<Bytes> {
@@ -160,4 +168,13 @@ impl Endpoints {
             }
         }
     }
+}
+
+/// Providers refuse to be framed, so the sign-in opens in the top window or in a new one.
+fn framed(asked: &Asked, sign_in: &str, return_to: &str) -> Response<Bytes> {
+    let language = Language::of_request(&asked.headers);
+    respond(
+        StatusCode::UNAUTHORIZED,
+        page::frame_breakout(language, sign_in, return_to),
+    )
 }

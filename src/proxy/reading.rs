@@ -1,8 +1,7 @@
-//! What a request is, by its method and header alone: whether it is well formed, and whether somebody
-//! is looking at what comes back.
+//! Whether a request is well formed, by its method and header alone.
 
 use http::header::{EXPECT, HOST};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use crate::identity::Stripped;
 use crate::rejection::{Kind, Rejection};
@@ -73,28 +72,4 @@ fn authority_fault(stripped: &Stripped<Arriving>) -> Option<&'static str> {
     let needed = usize::from(stripped.version() == Version::HTTP_11);
     let odd = hosts > 1 || hosts < needed;
     odd.then_some("expected one Host beside the target's, found none or several")
-}
-
-/// A navigation: GET or HEAD with Sec-Fetch-Mode `navigate` and no X-Requested-With; from browsers
-/// without Fetch Metadata, one that takes HTML.
-pub(super) fn is_navigation(stripped: &Stripped<Arriving>) -> bool {
-    let headers = stripped.headers();
-    let reads = matches!(*stripped.method(), Method::GET | Method::HEAD);
-    let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
-    let takes_html = || {
-        let accept = headers
-            .get(http::header::ACCEPT)
-            .and_then(|accept| accept.to_str().ok());
-        accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
-    };
-    reads
-        && !headers.contains_key("x-requested-with")
-        && match mode {
-            Some(mode) => mode == b"navigate",
-            None => destination_of(headers).is_none() && takes_html(),
-        }
-}
-
-pub(super) fn destination_of(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get("sec-fetch-dest").map(HeaderValue::as_bytes)
 }

@@ -87,6 +87,25 @@ fn a_file_that_is_missing_is_bad_configuration_and_a_wrong_option_wrong_usage() 
     assert_eq!(text(&version.stdout), expected);
 }
 
+/// Whoever names a file means to see that one at work.
+#[test]
+fn the_demo_takes_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["demo", "--print-config", "-c", "mine.toml"][..],
+        &["-c", "mine.toml", "demo", "--once"],
+    ] {
+        let ended = vestibule(folder.path(), arguments);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+        let said = text(&ended.stderr);
+        assert!(
+            said.starts_with("error: expected no --config, found mine.toml"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn a_generated_key_is_for_its_owner_alone_and_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();

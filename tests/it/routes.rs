@@ -200,6 +200,8 @@ fn the_base_path_has_one_spelling() {
         "/favicon.ico",
         "/auth/login",
         "/wfgen/auth/none",
+        "/wfgen/auth/callback/none?code=x&state=y",
+        "/wfgen/auth/callback/",
         "/wfgen/auth/",
         "/wfgen/AUTH/none",
     ] {

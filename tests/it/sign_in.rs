@@ -98,6 +98,31 @@ fn a_navigation_inside_a_frame_breaks_out() {
     assert!(answer.header("cache-control").unwrap().contains("no-store"));
 }
 
+/// `login` itself starts a sign-in in a window alone: a provider refuses to be framed, and a script cannot sign anybody in.
+#[test]
+fn login_starts_a_sign_in_in_a_window_alone() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.browser();
+    let login = "/auth/login?return_to=/wfgen/there&prompt=select_account";
+    let answer = browser.fetch(&proxy.url(login));
+    assert_eq!(answer.status, 401, "{:?}", answer.header("location"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert!(answer.all("set-cookie").is_empty());
+    let mut sending = Sending::by_person(&proxy.url(login));
+    sending.mode = Mode::Frame;
+    let answer = browser.send(&sending);
+    assert_eq!(answer.header("location"), None);
+    assert!(answer.all("set-cookie").is_empty());
+    let html = answer.text();
+    let again = "/wfgen/auth/login?return_to=/wfgen/there&amp;prompt=select_account";
+    assert!(html.contains("_top") && html.contains(again), "{html}");
+    assert_eq!(browser.visit(&proxy.url(login)).status, 302);
+}
+
 #[test]
 fn the_authorization_request_is_the_strict_one() {
     let application = Application::start();

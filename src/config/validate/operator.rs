@@ -10,6 +10,9 @@ use crate::config::file::Section;
 use crate::config::value::Value;
 use crate::config::{Admin, Log, Secret, Server, Store, StorePlace};
 
+/// Characters of `admin.token`.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// `[store]`.
@@ -83,7 +86,7 @@ pub(super) fn admin(section: &Section<'_>, server: Option<&Server>) -> Option<Op
         Some("off") => Some(None),
         _ => address::listen(value).map(Some),
     });
-    let token = section.optional("token", token);
+    let token = section.optional("token", admin_token);
     let (Some(listen), token) = (listen?, token?) else {
         return Some(None);
     };
@@ -115,9 +118,19 @@ pub(super) fn token(value: &Value<'_>) -> Option<Secret> {
         let hint = "make one with vestibule keys generate";
         return value.refuse_found("a token with other characters", expected, hint);
     }
-    if token.expose().len() < 16 {
-        value
-            .warn("the token is shorter than 16 characters; make one with vestibule keys generate");
+    Some(token)
+}
+
+/// Ours to choose, unlike a receiver's: so it is one that nobody guesses.
+fn admin_token(value: &Value<'_>) -> Option<Secret> {
+    let token = token(value)?;
+    let length = token.expose().len();
+    if length < SHORTEST_ADMIN_TOKEN {
+        return value.refuse_found(
+            format!("a token of {length} characters"),
+            format!("{SHORTEST_ADMIN_TOKEN} characters or more"),
+            "make one with vestibule keys generate",
+        );
     }
     Some(token)
 }
@@ -129,13 +142,11 @@ pub(super) fn log(section: &Section<'_>) -> Option<Log> {
     });
     let level = section.get("level", |value| {
         let level = value.name_text()?;
-        match level.parse::<tracing_subscriber::filter::Targets>().is_ok()
-            || tracing_subscriber::EnvFilter::try_new(&level).is_ok()
-        {
+        match is_filter(&level) {
             true => Some(level),
             false => value.refuse(
                 r#""error", "warn", "info", "debug" or "trace", or a tracing filter"#,
-                "",
+                r#"a filter is such as "info,vestibule::oidc=debug""#,
             ),
         }
     });
@@ -145,4 +156,13 @@ pub(super) fn log(section: &Section<'_>) -> Option<Log> {
         level: level?,
         access: access?,
     })
+}
+
+/// Whether `level` is a level or a filter. A word that is no level is a target to tracing, which then
+/// shows that target's lines and no others: `warning` would silence the log.
+fn is_filter(level: &str) -> bool {
+    let word = |part: &&str| !part.contains(['=', '[']);
+    let words = level.split(',').map(str::trim).filter(word);
+    let mut levels = words.map(str::parse::<tracing_subscriber::filter::LevelFilter>);
+    levels.all(|level| level.is_ok()) && tracing_subscriber::EnvFilter::try_new(level).is_ok()
 }

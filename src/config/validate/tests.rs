@@ -571,6 +571,18 @@ fn checks_across_keys() {
         ),
         (format!("{SMALLEST}[log]\nlevel = \"a=b=c\"\n"), "log.level"),
         (
+            format!("{SMALLEST}[log]\nlevel = \"warning\"\n"),
+            "log.level",
+        ),
+        (
+            format!("{SMALLEST}[log]\nlevel = \"info,verbose\"\n"),
+            "log.level",
+        ),
+        (
+            format!("{SMALLEST}[admin]\ntoken = {{ file = \"short\" }}\n"),
+            "admin.token",
+        ),
+        (
             format!("{SMALLEST}[store]\nurl = \"sqlite::memory:\"\n"),
             "store.url",
         ),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Phase;
 use super::connection::{self, Front};
-use super::listener::PublicSocket;
+use super::listener::{self, PublicSocket};
 use super::open::{Occupancy, Open, Room};
 use super::proxy_protocol::{ProxyProtocol, Refusal};
 use super::tls;
@@ -28,6 +28,8 @@ use crate::telemetry::metrics::{Metrics, RefusedConnection, WorkerMetrics};
 
 /// How long a worker does not accept when the system cannot give it another connection.
 const OUT_OF_MEANS: Duration = Duration::from_millis(50);
+/// What the handshakes may still take that have begun before a listener closes.
+const HANDSHAKES: Duration = Duration::from_millis(400);
 /// How often the log says so.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -128,12 +130,25 @@ impl Acceptor {
             Err(error) => return tracing::error!(%error, "a listener does not work"),
         };
         let mut phase = self.phase.clone();
+        tokio::select! {
+            () = self.accept_all(&listener) => {}
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
+        }
+        if !socket.own_queue {
+            return;
+        }
+        if let Err(error) = listener::begin_no_handshake(&listener) {
+            tracing::debug!(%error, "connections that begin now may be reset");
+        }
+        let rest = self.accept_all(&listener);
+        let _ = tokio::time::timeout(HANDSHAKES, rest).await;
+        self.empty(listener);
+    }
+
+    /// Until it is dropped, or the process ends.
+    async fn accept_all(self: &Rc<Self>, listener: &TcpListener) {
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
-            };
-            let (stream, peer) = match accepted {
+            let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     self.not_accepted(&error).await;
@@ -145,19 +160,13 @@ impl Acceptor {
                 // With no room left this one waits, and those behind it in the system's queue.
                 None => {
                     self.metrics.waited();
-                    tokio::select! {
-                        place = self.room.wait() => match place {
-                            Some(place) => place,
-                            None => return,
-                        },
-                        _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+                    match self.room.wait().await {
+                        Some(place) => place,
+                        None => return,
                     }
                 }
             };
             self.answer(stream, peer, place);
-        }
-        if socket.own_queue {
-            self.empty(listener);
         }
     }
 

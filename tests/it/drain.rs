@@ -45,8 +45,10 @@ fn what_is_in_flight_is_answered_and_what_is_new_refused() {
     assert_eq!(kept.answer("GET").unwrap().header("connection"), None);
     let mut slow = in_flight(&application, &proxy, Duration::from_secs(1));
     proxy.terminate();
-    wait_for("refused connections", PATIENCE, || {
-        TcpStream::connect(proxy.address).is_err().then_some(())
+    // The handshake gets no answer, and a moment later a reset.
+    wait_for("no new connections", PATIENCE, || {
+        let tried = TcpStream::connect_timeout(&proxy.address, Duration::from_millis(100));
+        tried.is_err().then_some(())
     });
     kept.send(request(&proxy, "/open/x")).unwrap();
     let answer = kept.answer("GET").unwrap();
@@ -63,9 +65,11 @@ fn what_is_in_flight_is_answered_and_what_is_new_refused() {
 fn during_drain_delay_it_serves_and_is_not_ready() {
     let application = Application::start();
     let mut proxy = setup(&application)
-        .with("[server]", "drain_delay", "\"2s\"")
+        .with("[server]", "drain_delay", "\"4s\"")
         .start();
-    assert_eq!(proxy.get_admin("/readyz").status, 200);
+    wait_for("200 at /readyz", PATIENCE, || {
+        (proxy.get_admin("/readyz").status == 200).then_some(())
+    });
     proxy.terminate();
     wait_for("503 at /readyz", PATIENCE, || {
         (proxy.get_admin("/readyz").status == 503).then_some(())

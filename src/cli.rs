@@ -90,10 +90,14 @@ enum Command {
         #[arg(
             long,
             value_name = "FILE",
-            required_unless_present = "user",
-            conflicts_with = "user"
+            required_unless_present_any = ["user", "access_token"],
+            conflicts_with_all = ["user", "access_token"]
         )]
         claims: Option<PathBuf>,
+        /// An access token, or the JSON object of its claims: which bearer routes it opens. Its signature is not looked at;
+        /// - is stdin
+        #[arg(long, value_name = "FILE", conflicts_with = "user")]
+        access_token: Option<PathBuf>,
         /// A user, with the claims of their last sign-in, while a session of theirs is kept
         #[arg(long, value_name = "USERNAME")]
         user: Option<String>,
@@ -261,13 +265,15 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Check { online } => check::check(&load(path)?, online),
         Command::Explain {
             claims,
+            access_token,
             user,
             provider,
             json,
         } => {
-            let about = match (claims, user) {
-                (Some(claims), _) => explain::About::Claims(claims),
-                (None, user) => explain::About::User(user.unwrap_or_default()),
+            let about = match (claims, access_token, user) {
+                (Some(claims), ..) => explain::About::Claims(claims),
+                (_, Some(token), _) => explain::About::AccessToken(token),
+                (_, _, user) => explain::About::User(user.unwrap_or_default()),
             };
             explain::explain(&load(path)?, about, provider.as_deref(), json)
         }

@@ -85,11 +85,24 @@ impl Config {
             .collect()
     }
 
-    /// The rules of routes, in the file's order.
+    /// The rules of routes that need a session, in the file's order: decided at sign-ins.
     pub fn route_rules(&self) -> impl Iterator<Item = &Expression> {
-        self.routes
-            .iter()
-            .filter_map(|route| route.require.as_ref())
+        self.rules_with(Access::Login)
+    }
+
+    /// The rules of routes that need an access token, in the file's order: decided when one is seen first.
+    pub fn bearer_rules(&self) -> impl Iterator<Item = &Expression> {
+        self.rules_with(Access::Bearer)
+    }
+
+    fn rules_with(&self, access: Access) -> impl Iterator<Item = &Expression> {
+        let routes = self.routes.iter().filter(move |it| it.access == access);
+        routes.filter_map(|route| route.require.as_ref())
+    }
+
+    /// Whether any route takes access tokens.
+    pub fn takes_access_tokens(&self) -> bool {
+        self.routes.iter().any(|it| it.access == Access::Bearer)
     }
 }
 

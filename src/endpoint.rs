@@ -19,6 +19,7 @@ use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::bearer::Bearers;
 use crate::config::Config;
 use crate::environment::{Clock, Random};
 use crate::identity::Stripped;
@@ -55,13 +56,15 @@ pub struct Endpoints {
     /// The compiled routes.
     pub routes: Arc<Routes>,
     /// The providers.
-    pub parties: RelyingParties,
+    pub parties: Arc<RelyingParties>,
     /// The application's servers, and how they are.
     pub servers: Arc<Servers>,
     /// Seals states and tokens.
     pub sealer: Sealer,
     /// Gives and ends sessions.
     pub sessions: Arc<Sessions>,
+    /// Recognises access tokens.
+    pub bearers: Arc<Bearers>,
     /// Creates and synchronises users.
     pub provisioning: Provisioning,
     /// Tells receivers of users.

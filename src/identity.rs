@@ -15,7 +15,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
 
+use crate::bearer::{Bearer, Presented};
 use crate::config::{self, Config, UpstreamHost};
+use crate::environment::UnixSeconds;
 use crate::session::{Cookies, Remembered, Session, pairs};
 
 use connection::{belongs_to_connection, odd_framing, without_connection_fields};
@@ -64,6 +66,59 @@ pub struct Borne<'s> {
     pub cookie: usize,
 }
 
+/// Why somebody may be connected to the application, and for how long.
+pub trait Grant: std::fmt::Debug + Send + Sync {
+    /// Whether it still holds.
+    fn is_live(&self, now: UnixSeconds) -> bool;
+}
+
+impl Grant for Session {
+    fn is_live(&self, now: UnixSeconds) -> bool {
+        self.is_live(now)
+    }
+}
+
+impl Grant for Bearer {
+    fn is_live(&self, now: UnixSeconds) -> bool {
+        self.is_live(now)
+    }
+}
+
+/// On whose behalf a request is forwarded.
+#[derive(Clone, Copy)]
+enum Behalf<'s> {
+    Nobody,
+    Session(Borne<'s>),
+    Token(&'s Presented),
+}
+
+impl Behalf<'_> {
+    /// The identity headers, ready made.
+    fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
+        match self {
+            Behalf::Nobody => &[],
+            Behalf::Session(borne) => borne.session.stamp(),
+            Behalf::Token(presented) => presented.stamp(),
+        }
+    }
+
+    fn grant(&self) -> Option<Arc<dyn Grant>> {
+        match self {
+            Behalf::Nobody => None,
+            Behalf::Session(borne) => Some(Arc::clone(borne.session.session()) as Arc<dyn Grant>),
+            Behalf::Token(presented) => Some(Arc::clone(presented.bearer()) as Arc<dyn Grant>),
+        }
+    }
+
+    /// Which session cookie it came by.
+    fn cookie(&self) -> Option<usize> {
+        match self {
+            Behalf::Session(borne) => Some(borne.cookie),
+            Behalf::Nobody | Behalf::Token(_) => None,
+        }
+    }
+}
+
 /// A request whose inbound identity is gone: the only form in which it is looked at further. In a box,
 /// since it is handed on many times.
 #[derive(Debug)]
@@ -88,7 +143,7 @@ struct Held<B> {
 #[derive(Debug)]
 pub struct Outgoing<B> {
     held: Box<Held<B>>,
-    session: Option<Arc<Session>>,
+    grant: Option<Arc<dyn Grant>>,
 }
 
 impl<B> Outgoing<B> {
@@ -98,9 +153,9 @@ impl<B> Outgoing<B> {
         Request::from_parts(held.parts, held.body)
     }
 
-    /// The session that an upgrade is made for: what it opens must not outlive it.
-    pub fn session(&self) -> Option<&Arc<Session>> {
-        self.session.as_ref()
+    /// What an upgrade is made for: what it opens must not outlive it.
+    pub fn grant(&self) -> Option<&Arc<dyn Grant>> {
+        self.grant.as_ref()
     }
 
     /// Whether the client asks for another protocol on this connection (RFC 9110 7.8).
@@ -282,7 +337,7 @@ impl Identity {
         stripped: Stripped<B>,
         route: Option<&config::Route>,
     ) -> Outgoing<B> {
-        self.outgoing(stripped, route, None)
+        self.outgoing(stripped, route, Behalf::Nobody)
     }
 
     /// Forwards as the session's user, percent-encoded, last of all.
@@ -295,14 +350,25 @@ impl Identity {
         if !self.forward_authorization {
             stripped.0.parts.headers.remove(AUTHORIZATION);
         }
-        self.outgoing(stripped, route, Some(borne))
+        self.outgoing(stripped, route, Behalf::Session(borne))
+    }
+
+    /// Forwards as the user of an access token, or as nobody where it is a machine's. The application gets the
+    /// token too, whatever becomes of that field elsewhere.
+    pub fn bearing<B>(
+        &self,
+        stripped: Stripped<B>,
+        presented: &Presented,
+        route: Option<&config::Route>,
+    ) -> Outgoing<B> {
+        self.outgoing(stripped, route, Behalf::Token(presented))
     }
 
     fn outgoing<B>(
         &self,
         stripped: Stripped<B>,
         route: Option<&config::Route>,
-        borne: Option<Borne<'_>>,
+        behalf: Behalf<'_>,
     ) -> Outgoing<B> {
         // RFC 9110 7.6.3: the protocol that the request came by.
         let Stripped(mut held) = stripped;
@@ -312,8 +378,8 @@ impl Identity {
             _ => "1.1 vestibule",
         };
         let headers = &mut held.parts.headers;
-        let kept = borne.filter(|_| self.forward_session_cookie);
-        self.set_cookies(headers, kept.map(|borne| borne.cookie));
+        let kept = behalf.cookie().filter(|_| self.forward_session_cookie);
+        self.set_cookies(headers, kept);
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.append(VIA, HeaderValue::from_static(via));
@@ -341,13 +407,13 @@ impl Identity {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
         }
-        for (name, value) in borne.into_iter().flat_map(|borne| borne.session.stamp()) {
+        for (name, value) in behalf.stamp() {
             headers.insert(name, value.clone());
         }
-        let session = borne.filter(|_| held.upgrade.is_some());
+        let upgrades = held.upgrade.is_some();
         Outgoing {
             held,
-            session: session.map(|borne| Arc::clone(borne.session.session())),
+            grant: upgrades.then(|| behalf.grant()).flatten(),
         }
     }
 

@@ -36,6 +36,8 @@ pub mod mapping;
 pub mod provisioning;
 // Rank 3
 pub mod session;
+
+pub mod bearer;
 // Rank 4
 pub mod identity;
 // Rank 5

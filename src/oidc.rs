@@ -1,6 +1,7 @@
 //! The relying party: what OpenID Connect Core 1.0, Discovery 1.0 and RP-Initiated Logout 1.0 ask of
 //! us, over the `openidconnect` crate. Knows no cookies and no pages.
 
+mod access_token;
 mod authorization;
 mod claims;
 mod discovery;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::environment::UnixSeconds;
 
+pub use access_token::{AccessToken, AccessTokenFault};
 pub use authorization::{AuthorizationResponse, ResponseFault};
 pub use claims::{Claims, EmailNotVerified, PROTOCOL_CLAIMS, session_claims};
 pub use discovery::DiscoverySchedule;

@@ -2,6 +2,7 @@
 //! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
+mod bearer;
 mod host;
 mod reader;
 mod reading;
@@ -17,11 +18,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::bearer::RecentBearers;
 use crate::config::{self, Access};
 use crate::endpoint::{Asked, Audience, Endpoints};
 use crate::identity::{Borne, Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
-use crate::route::{Destination, Endpoint};
+use crate::route::{Ambiguous, Destination, Endpoint};
 use crate::session::{Glance, Recent, Remembered, Session};
 use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
@@ -39,6 +41,7 @@ pub struct Proxy {
     application: Application,
     hosts: Hosts,
     recent: Recent,
+    recent_bearers: RecentBearers,
     login: String,
     origin: String,
     base_path: String,
@@ -81,6 +84,7 @@ impl Proxy {
             origin: config.server.public_url.origin(),
             base_path: config.server.public_url.base_path().to_owned(),
             recent: Recent::new(config),
+            recent_bearers: RecentBearers::new(config),
             access_log,
             ids: RequestIds::new(&*endpoints.random),
             endpoints,
@@ -169,6 +173,7 @@ impl Proxy {
             } => match access {
                 Access::Login => self.login(stripped, route, rule, reader).await,
                 Access::Open => self.open(stripped, route, reader).await,
+                Access::Bearer => self.bearer(stripped, route, rule, reader).await,
                 Access::Deny => self.denied(&stripped, route, id),
             },
             Destination::Canonical(target) => moved(
@@ -185,7 +190,7 @@ impl Proxy {
     fn admitted(&self, stripped: &Stripped<Arriving>) -> Result<Destination<'_>, Rejection> {
         well_formed(stripped)?;
         let (method, path) = (stripped.method(), stripped.uri().path());
-        let found = self.endpoints.routes.find(method, path);
+        let found = self.found(method, path, stripped.headers());
         let found = found.map_err(|fault| Rejection::because(Kind::AmbiguousPath, fault))?;
         let open = matches!(
             found,
@@ -209,6 +214,28 @@ impl Proxy {
                 Kind::WrongHost,
                 self.hosts.expected(stripped.host()),
             )),
+        }
+    }
+
+    /// A preflight goes where the request goes that it asks about, if that needs an access token.
+    fn found(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Destination<'_>, Ambiguous> {
+        let routes = &self.endpoints.routes;
+        let found = routes.find(method, path)?;
+        let needs = |destination: &Destination<'_>, needed| matches!(destination, Destination::Application { access, .. } if *access == needed);
+        match bearer::asked_about(method, headers) {
+            Some(asked) if needs(&found, Access::Login) => {
+                let of_asked = routes.find(&asked, path)?;
+                Ok(match needs(&of_asked, Access::Bearer) {
+                    true => of_asked,
+                    false => found,
+                })
+            }
+            _ => Ok(found),
         }
     }
 

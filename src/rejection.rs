@@ -4,6 +4,7 @@
 //! A [`Rejection`] says what happened; this room alone decides status, words and form, and logs it
 //! once.
 
+mod challenge;
 mod render;
 mod words;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::bearer::Denial;
 use crate::page::{Document, Form, Language};
 use crate::telemetry::RequestId;
 
@@ -62,9 +64,13 @@ impl Rejection {
     /// Logs it, once, and writes the response.
     pub fn respond(&self, context: &Context<'_>, links: &Links) -> Response<Bytes> {
         self.log(context);
+        let challenge = challenge::of(&self.kind, links);
         let (language, form) = (
             Language::of_request(context.headers),
-            Form::of_request(context.headers),
+            match self.kind.is_for_programs() {
+                true => Form::Problem,
+                false => Form::of_request(context.headers),
+            },
         );
         let mut response = respond(
             self.kind.status(),
@@ -77,10 +83,7 @@ impl Rejection {
         if let Kind::MethodNotAllowed { allow } = self.kind {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if self.kind == Kind::SignInNeeded {
-            // RFC 9110 11.6.1 wants a challenge; browsers pass over a scheme that they do not know.
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie"));
-        }
+        headers.extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
         response
     }
 
@@ -105,7 +108,7 @@ impl Rejection {
         }
         match (&self.kind, self.kind.party().level()) {
             // Every fetch of an expired page comes here: the access log has them.
-            (Kind::SignInNeeded, _) => line!(debug),
+            (Kind::SignInNeeded | Kind::AccessTokenNeeded, _) => line!(debug),
             (_, tracing::Level::ERROR) => line!(error),
             (_, tracing::Level::WARN) => line!(warn),
             _ => line!(info),
@@ -138,6 +141,14 @@ pub enum Kind {
     SignInUsed,
     /// 401: no session, and not a navigation.
     SignInNeeded,
+    /// 401: no access token, where one is needed.
+    AccessTokenNeeded,
+    /// 400: no one access token can be read from the request.
+    AccessTokenMalformed,
+    /// 401: the access token failed a check, or ran out.
+    AccessTokenInvalid { expired: bool },
+    /// 403: the access token is good, but lets nobody in here.
+    AccessTokenInsufficient { denial: Denial },
     /// 403: a `deny` route.
     RouteDenied,
     /// 403: the user is signed in, but the route's rule does not hold for them.
@@ -197,9 +208,13 @@ impl Kind {
             | Kind::AmbiguousPath
             | Kind::SignInCookieMissing
             | Kind::ForeignSignIn
-            | Kind::SignInUsed => StatusCode::BAD_REQUEST,
-            Kind::SignInNeeded => StatusCode::UNAUTHORIZED,
-            Kind::RouteDenied
+            | Kind::SignInUsed
+            | Kind::AccessTokenMalformed => StatusCode::BAD_REQUEST,
+            Kind::SignInNeeded | Kind::AccessTokenNeeded | Kind::AccessTokenInvalid { .. } => {
+                StatusCode::UNAUTHORIZED
+            }
+            Kind::AccessTokenInsufficient { .. }
+            | Kind::RouteDenied
             | Kind::RuleDenied
             | Kind::ProviderRefused { .. }
             | Kind::TokenInvalid { .. }
@@ -278,6 +293,10 @@ impl Kind {
             Kind::ForeignSignIn => "foreign-sign-in",
             Kind::SignInUsed => "sign-in-used",
             Kind::SignInNeeded => "sign-in-needed",
+            Kind::AccessTokenNeeded => "access-token-needed",
+            Kind::AccessTokenMalformed => "access-token-malformed",
+            Kind::AccessTokenInvalid { .. } => "access-token-invalid",
+            Kind::AccessTokenInsufficient { .. } => "access-token-insufficient",
             Kind::RouteDenied => "route-denied",
             Kind::RuleDenied => "rule-denied",
             Kind::ProviderRefused { .. } => "provider-refused",
@@ -312,6 +331,10 @@ impl Kind {
             | Kind::ForeignSignIn
             | Kind::SignInUsed
             | Kind::SignInNeeded
+            | Kind::AccessTokenNeeded
+            | Kind::AccessTokenMalformed
+            | Kind::AccessTokenInvalid { .. }
+            | Kind::AccessTokenInsufficient { .. }
             | Kind::RouteDenied
             | Kind::RuleDenied
             | Kind::NotFound
@@ -331,6 +354,17 @@ impl Kind {
             Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication => Party::Operator,
             Kind::StoreDown => Party::Us,
         }
+    }
+
+    /// Whether no person ever reads it, whatever Accept says.
+    fn is_for_programs(&self) -> bool {
+        matches!(
+            self,
+            Kind::AccessTokenNeeded
+                | Kind::AccessTokenMalformed
+                | Kind::AccessTokenInvalid { .. }
+                | Kind::AccessTokenInsufficient { .. }
+        )
     }
 
     /// Seconds for Retry-After, where trying again helps by itself.

@@ -33,7 +33,7 @@ pub enum Destination<'r> {
         access: Access,
         /// The route that matched.
         route: Option<&'r config::Route>,
-        /// Its rule's place among those of [`Config::route_rules`].
+        /// Its rule's place among those of [`Config::route_rules`], or of [`Config::bearer_rules`].
         rule: Option<usize>,
     },
     /// 308 to this path: the base path in another spelling (a browser's cookie path is case-sensitive).
@@ -63,7 +63,7 @@ impl Routes {
     /// Compiles the routes of a configuration.
     pub fn new(config: &Config) -> Self {
         let lower = |route: &config::Route| route.path.to_ascii_lowercase();
-        let mut rules = 0..;
+        let (mut of_sessions, mut of_tokens) = (0.., 0..);
         Self {
             base: config.server.public_url.base.clone(),
             auth: config.server.auth_prefix().to_ascii_lowercase(),
@@ -72,7 +72,10 @@ impl Routes {
                 .iter()
                 .map(|route| Entry {
                     path: lower(route),
-                    rule: route.require.as_ref().and_then(|_| rules.next()),
+                    rule: route.require.as_ref().and_then(|_| match route.access {
+                        Access::Bearer => of_tokens.next(),
+                        _ => of_sessions.next(),
+                    }),
                     route: route.clone(),
                 })
                 .collect(),
@@ -157,7 +160,7 @@ impl Entry {
             && match (self.route.access, clarity) {
                 (Access::Open, Clarity::Plain | Clarity::Encoded { .. }) => self.covers(path),
                 (Access::Open, Clarity::Lenient { .. }) => false,
-                (Access::Login | Access::Deny, _) => {
+                (Access::Login | Access::Bearer | Access::Deny, _) => {
                     self.covers(path)
                         || clarity
                             .cleaned()

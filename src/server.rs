@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin;
+use crate::bearer::Bearers;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
 use crate::environment::{Clock, Random, SystemClock, SystemRandom};
@@ -232,9 +233,11 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
     .map_err(StartFault::Receiver)?;
     let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
         .map_err(StartFault::Upstream)?;
+    let parties = Arc::new(RelyingParties::new(config)?);
     Ok(Endpoints {
         routes: Arc::new(Routes::new(config)),
-        parties: RelyingParties::new(config)?,
+        bearers: Arc::new(Bearers::new(config, &parties, store.clone())),
+        parties,
         servers: Arc::new(servers),
         sealer: Sealer::new(&config.session),
         sessions: Arc::new(Sessions::new(config, store.clone())?),
@@ -274,6 +277,16 @@ fn keep_up(
             tokio::time::sleep(FOLLOW_ENDS).await;
         }
     }));
+    if endpoints.config.takes_access_tokens() {
+        let (bearers, clock) = (Arc::clone(&endpoints.bearers), Arc::clone(&endpoints.clock));
+        tasks.push(tokio::spawn(async move {
+            loop {
+                // Whoever follows ended sessions tells the log of a store that does not answer.
+                let _ = bearers.follow(clock.now()).await;
+                tokio::time::sleep(FOLLOW_ENDS).await;
+            }
+        }));
+    }
     tasks.push(tokio::spawn(async move {
         loop {
             keep_house(&keeper).await;

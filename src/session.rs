@@ -399,7 +399,7 @@ fn digest_of(token: &[u8]) -> Digest {
 }
 
 /// A user's value as a header carries it: percent-encoded UTF-8 where it is not plain visible ASCII.
-fn header_value(value: &str) -> Option<Box<str>> {
+pub(crate) fn header_value(value: &str) -> Option<Box<str>> {
     let encoded = utf8_percent_encode(value, HEADER_VALUE).to_string();
     HeaderValue::from_str(&encoded).ok()?;
     Some(encoded.into())

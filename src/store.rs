@@ -16,6 +16,7 @@ mod housekeeping;
 mod push;
 mod sessions;
 mod skeleton;
+mod standing;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +38,7 @@ pub use fault::Error;
 pub use push::{Push, PushState, Settlement};
 pub use sessions::{NewSession, OpenSessionError, RecordedClaims, SessionRecord};
 pub use skeleton::{Skeleton, forbidden_character};
+pub use standing::{ChangedUser, Standing};
 pub use users::Cursor;
 
 /// How long any call may take: longer than a busy database needs, shorter than the patience of a person and

@@ -118,7 +118,7 @@ impl Application {
         outgoing: Outgoing<Arriving>,
         started: Instant,
     ) -> Result<Response<Body>, Fault> {
-        let session = outgoing.session().cloned();
+        let grant = outgoing.grant().cloned();
         let mut upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
         if let Some(answer) = max_forwards::count_down(&mut request) {
@@ -205,7 +205,7 @@ impl Application {
             client,
             &mut response,
             protocol.flatten(),
-            session,
+            grant,
             clock,
             lease,
         );

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use super::{Failure, run};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::environment::{Clock, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::provisioning::scim::Receiver;
@@ -178,10 +178,25 @@ impl Checks {
         for party in parties.iter() {
             let what = format!("provider {}", party.name());
             match party.probe(&SystemClock).await {
-                Ok(report) => self.provider(&what, &report),
+                Ok(report) => {
+                    self.provider(&what, &report);
+                    if config.takes_access_tokens() {
+                        self.access_tokens(&what, party.config());
+                    }
+                }
                 Err(down) => self.note(&what, Err(down.to_string())),
             }
         }
+    }
+
+    /// Their keys and algorithms are those of ID tokens.
+    fn access_tokens(&mut self, what: &str, provider: &config::Provider) {
+        let name = &provider.access_token_username_claim;
+        let taken = match &provider.access_token_audience {
+            Some(audience) => format!("for {audience}; {name} names the user"),
+            None => "refused on bearer routes: it has no access_token_audience".to_owned(),
+        };
+        self.note(&format!("{what}, access tokens"), Ok(taken));
     }
 
     fn provider(&mut self, what: &str, report: &ProviderReport) {

@@ -1,5 +1,7 @@
 //! `explain`: what a sign-in with given claims would do, by the code that provisions, writing nothing.
 
+mod access_token;
+
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,8 @@ const LARGEST: u64 = 1024 * 1024;
 pub(super) enum About {
     /// Somebody with the claims in a file (`-` is stdin).
     Claims(PathBuf),
+    /// A program that brings this access token.
+    AccessToken(PathBuf),
     /// A user, with the claims of their last sign-in.
     User(String),
 }
@@ -40,6 +44,12 @@ pub(super) fn explain(
             let unverified_claims = parse(&read(&file)?, &file)?;
             let provider = chosen(config, &unverified_claims, provider)?;
             runtime.block_on(decision(config, provider, &unverified_claims))?
+        }
+        About::AccessToken(file) => {
+            let unverified_claims = parse(&read(&file)?, &file)?;
+            let provider = chosen(config, &unverified_claims, provider)?;
+            let explaining = access_token::explain(config, provider, &unverified_claims, json);
+            return runtime.block_on(explaining);
         }
         About::User(name) => runtime.block_on(decision_about(config, &name))?,
     };

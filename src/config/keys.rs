@@ -230,13 +230,12 @@ pub const KEYS: &[Key] = &[
     value("providers[].logout", Text, r#""provider""#),
     value("providers[].issuer_tenants", List, "[]").not_yet(&["[]"]),
     value("providers[].ca", Text, r#""""#),
-    value("providers[].access_token_audience", Text, r#""""#).not_yet(&[r#""""#]),
+    value("providers[].access_token_audience", Text, r#""""#),
     value(
         "providers[].access_token_username_claim",
         Text,
         r#""com.workflowgen.api.username""#,
-    )
-    .not_yet(&[]),
+    ),
     absent("session", Table),
     value("session.cookie", Text, r#""wfgen_token""#),
     required("session.keys", Tables),
@@ -308,6 +307,7 @@ pub const KEYS: &[Key] = &[
     required("routes[].access", Text),
     value("routes[].methods", List, "[]"),
     value("routes[].require", Text, r#""""#),
+    value("routes[].machine", Bool, "false"),
     value("routes[].keep_headers", List, "[]"),
     value("routes[].log_path", Bool, "true"),
     absent("admin", Table),

@@ -98,7 +98,9 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
     let identity = upstream.as_ref().map(|upstream| &upstream.identity);
     let mut routes_so_far = Vec::new();
     let routes = top.tables("routes", |_, section| {
-        server::route(section, server.as_ref(), identity, &mut routes_so_far)
+        let audiences = providers.as_deref();
+        let route = server::route(section, server.as_ref(), identity, &mut routes_so_far)?;
+        server::check_audiences(section, &route, audiences).then_some(route)
     });
     if let (Some(server), Some(routes), Some(directories)) = (&server, &routes, &directories) {
         for directory in directories {

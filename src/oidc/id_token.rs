@@ -166,7 +166,7 @@ fn text<'a>(claims: &'a ClaimSet, name: &str) -> Result<&'a str, String> {
     }
 }
 
-fn check_audience_shape(claims: &ClaimSet) -> Result<(), String> {
+pub(super) fn check_audience_shape(claims: &ClaimSet) -> Result<(), String> {
     match claims.get("aud") {
         Some(Value::String(_)) => Ok(()),
         Some(Value::Array(all)) if all.iter().all(Value::is_string) => Ok(()),
@@ -179,7 +179,7 @@ fn check_audience_shape(claims: &ClaimSet) -> Result<(), String> {
 }
 
 /// A NumericDate, fractions cut off.
-fn time(claims: &ClaimSet, name: &str) -> Result<Option<UnixSeconds>, String> {
+pub(super) fn time(claims: &ClaimSet, name: &str) -> Result<Option<UnixSeconds>, String> {
     let seconds = match claims.get(name) {
         None => return Ok(None),
         Some(Value::Number(number)) => number
@@ -200,6 +200,6 @@ fn time(claims: &ClaimSet, name: &str) -> Result<Option<UnixSeconds>, String> {
     }
 }
 
-fn absent(name: &str) -> String {
+pub(super) fn absent(name: &str) -> String {
     format!("`{}`: expected, found none", cleaned(name))
 }

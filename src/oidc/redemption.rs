@@ -15,7 +15,7 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 
 use super::id_token::{self, Expected};
-use super::signature::{SignatureFault, Signed, Trusted};
+use super::signature::{ANY_JWT, SignatureFault, Signed, Trusted};
 use super::transport::{Answered, HttpFault, Observed};
 use super::wording::error_code;
 use super::{
@@ -190,15 +190,25 @@ impl RelyingParty {
 
     /// Verifies a JWT of the provider, with newer keys where the known ones do not fit.
     pub(super) async fn verify(&self, jwt: &str, now: UnixSeconds) -> Result<Signed, TokenFault> {
+        self.verify_typed(jwt, ANY_JWT, now).await
+    }
+
+    /// The same of a JWT whose `typ` is one of `types` if it has one.
+    pub(super) async fn verify_typed(
+        &self,
+        jwt: &str,
+        types: &[&str],
+        now: UnixSeconds,
+    ) -> Result<Signed, TokenFault> {
         let known = self.discovered()?;
-        let reason = match self.trusted(&known).verify(jwt) {
+        let reason = match self.trusted(&known).verify(jwt, types) {
             Ok(signed) => return Ok(signed),
             Err(SignatureFault::Invalid(reason)) => return Err(self.invalid(reason)),
             Err(SignatureFault::NoKey(reason)) => reason,
         };
         let newer: Option<Arc<Discovered>> = self.newer_keys(&known.keys, now).await;
         let newer = newer.ok_or_else(|| self.invalid(reason))?;
-        self.trusted(&newer).verify(jwt).map_err(
+        self.trusted(&newer).verify(jwt, types).map_err(
             |(SignatureFault::Invalid(reason) | SignatureFault::NoKey(reason))| {
                 self.invalid(reason)
             },
@@ -227,10 +237,15 @@ impl RelyingParty {
     }
 
     fn skew(&self) -> UnixSeconds {
-        UnixSeconds::try_from(self.provider.clock_skew.as_secs())
-            .unwrap_or(id_token::LAST_TIME)
-            .min(id_token::LAST_TIME)
+        skew(&self.provider)
     }
+}
+
+/// Tolerated difference of clocks, in seconds.
+pub(super) fn skew(provider: &config::Provider) -> UnixSeconds {
+    UnixSeconds::try_from(provider.clock_skew.as_secs())
+        .unwrap_or(id_token::LAST_TIME)
+        .min(id_token::LAST_TIME)
 }
 
 /// RFC 9207 3.

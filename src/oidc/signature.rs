@@ -35,6 +35,8 @@ pub(super) struct Signed {
     pub(super) header: String,
     /// The signature as it came, base64url.
     pub(super) signature: String,
+    /// `typ` of the JOSE header.
+    pub(super) typ: Option<String>,
     /// Every member of the payload.
     pub(super) payload: ClaimSet,
 }
@@ -57,8 +59,8 @@ struct JoseHeader {
 }
 
 impl Trusted<'_> {
-    /// Verifies `jwt`, a compact serialisation.
-    pub(super) fn verify(&self, jwt: &str) -> Result<Signed, SignatureFault> {
+    /// Verifies `jwt`, a compact serialisation, whose `typ` is one of `types` if it has one.
+    pub(super) fn verify(&self, jwt: &str, types: &[&str]) -> Result<Signed, SignatureFault> {
         let invalid = |reason: &str| SignatureFault::Invalid(reason.to_owned());
         let (input, signature) = jwt.rsplit_once('.').ok_or_else(|| invalid(NOT_COMPACT))?;
         let (header, payload) = input.split_once('.').ok_or_else(|| invalid(NOT_COMPACT))?;
@@ -67,11 +69,13 @@ impl Trusted<'_> {
             .and_then(|json| serde_json::from_slice(&json).ok())
             .ok_or_else(|| invalid(NOT_COMPACT))?;
         let raw_signature = decode(signature).ok_or_else(|| invalid(NOT_COMPACT))?;
+        check_type(jose.typ.as_deref(), types)?;
         self.check_signature(&jose, input.as_bytes(), &raw_signature)?;
         let json = decode(payload).ok_or_else(|| invalid(NOT_COMPACT))?;
         Ok(Signed {
             header: header.to_owned(),
             signature: signature.to_owned(),
+            typ: jose.typ,
             payload: claim_set(&json).map_err(SignatureFault::Invalid)?,
         })
     }
@@ -85,10 +89,6 @@ impl Trusted<'_> {
         if jose.crit.is_some() {
             let reason = "`crit`: expected none, found header parameters that must be understood";
             return Err(SignatureFault::Invalid(reason.to_owned()));
-        }
-        if let Some(typ) = jose.typ.as_deref().filter(|typ| !is_jwt(typ)) {
-            let reason = format!("`typ`: expected JWT, found {}", cleaned(typ));
-            return Err(SignatureFault::Invalid(reason));
         }
         let algorithm = self.algorithm(&jose.alg)?;
         if algorithm == CoreJwsSigningAlgorithm::HmacSha256 {
@@ -160,10 +160,19 @@ impl Trusted<'_> {
 
 const NOT_COMPACT: &str = "expected a signed JWT, found something that cannot be read as one";
 
-fn is_jwt(typ: &str) -> bool {
-    ["JWT", "application/jwt", "JOSE", "application/jose"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(typ))
+/// `typ` of a JWT that says no more of itself than that it is one (RFC 7519 5.1).
+pub(super) const ANY_JWT: &[&str] = &["JWT", "application/jwt", "JOSE", "application/jose"];
+
+fn check_type(typ: Option<&str>, types: &[&str]) -> Result<(), SignatureFault> {
+    let known = |typ: &&str| types.iter().any(|known| known.eq_ignore_ascii_case(typ));
+    match typ.filter(|typ| !known(typ)) {
+        Some(typ) => Err(SignatureFault::Invalid(format!(
+            "`typ`: expected {}, found {}",
+            types.first().copied().unwrap_or_default(),
+            cleaned(typ)
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn named(key: &CoreJsonWebKey) -> Option<&str> {

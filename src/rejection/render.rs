@@ -69,6 +69,10 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         | Kind::RequestTimeout => &[Way::Reload],
         Kind::BadRequest
         | Kind::AmbiguousPath
+        | Kind::AccessTokenNeeded
+        | Kind::AccessTokenMalformed
+        | Kind::AccessTokenInvalid { .. }
+        | Kind::AccessTokenInsufficient { .. }
         | Kind::RouteDenied
         | Kind::NotFound
         | Kind::MethodNotAllowed { .. }
@@ -170,6 +174,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::bearer::Denial;
     use crate::rejection::Party;
 
     const HOSTILE: &str = "<script>alert('1')</script>\"&\u{202e}\r\nSet-Cookie: a=b";
@@ -184,7 +189,13 @@ mod tests {
             Kind::SignInCookieMissing => Kind::ForeignSignIn,
             Kind::ForeignSignIn => Kind::SignInUsed,
             Kind::SignInUsed => Kind::SignInNeeded,
-            Kind::SignInNeeded => Kind::RouteDenied,
+            Kind::SignInNeeded => Kind::AccessTokenNeeded,
+            Kind::AccessTokenNeeded => Kind::AccessTokenMalformed,
+            Kind::AccessTokenMalformed => Kind::AccessTokenInvalid { expired: true },
+            Kind::AccessTokenInvalid { .. } => Kind::AccessTokenInsufficient {
+                denial: Denial::UnknownUser,
+            },
+            Kind::AccessTokenInsufficient { .. } => Kind::RouteDenied,
             Kind::RouteDenied => Kind::RuleDenied,
             Kind::RuleDenied => Kind::ProviderRefused {
                 provider: text(),
@@ -253,7 +264,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 28);
+        assert_eq!(kinds.len(), 32);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {
@@ -381,6 +392,7 @@ mod tests {
         for kind in every_kind() {
             if kind.status() != StatusCode::FORBIDDEN
                 || matches!(kind, Kind::RouteDenied | Kind::RuleDenied)
+                || matches!(kind, Kind::AccessTokenInsufficient { .. })
             {
                 continue;
             }

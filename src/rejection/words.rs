@@ -102,6 +102,10 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
             let facts = message.into_iter().chain(field);
             facts.chain([reason]).collect()
         }
+        Kind::AccessTokenInsufficient { denial } => vec![Fact {
+            language: Some(Language::English),
+            ..fact("reason", language.pick("Reason", "Motif"), denial.reason())
+        }],
         Kind::MethodNotAllowed { allow } => vec![fact(
             "allow",
             language.pick("Methods allowed here", "Méthodes admises ici"),
@@ -113,6 +117,9 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::ForeignSignIn
         | Kind::SignInUsed
         | Kind::SignInNeeded
+        | Kind::AccessTokenNeeded
+        | Kind::AccessTokenMalformed
+        | Kind::AccessTokenInvalid { .. }
         | Kind::RouteDenied
         | Kind::RuleDenied
         | Kind::Conflict

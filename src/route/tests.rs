@@ -9,6 +9,7 @@ fn route(path: &str, access: Access) -> config::Route {
         methods: vec![],
         keep_headers: vec![],
         require: None,
+        machine: false,
         log_path: true,
     }
 }

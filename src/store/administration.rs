@@ -3,6 +3,7 @@
 
 use super::change::{lock, lock_key, write};
 use super::facts::given_up_by;
+use super::standing::is_changed;
 use super::users::{by_identity, by_skeleton, lock_username};
 use super::{AuditRow, Change, Error, FieldChange, Skeleton, Store, User, audit};
 use crate::environment::UnixSeconds;
@@ -182,6 +183,7 @@ impl Store {
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;
+            is_changed(&mut transaction, self.0.dialect, user, row.at).await?;
             let change = FieldChange {
                 before: Some(format!("{from} {subject}")),
                 after: Some(format!("{to} {subject}")),

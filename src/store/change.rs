@@ -6,7 +6,8 @@ use sqlx::{AnyConnection, Transaction};
 
 use super::database::Dialect;
 use super::{
-    AuditRow, Error, Facts, Question, Skeleton, Store, User, audit, facts, push, sessions, users,
+    AuditRow, Error, Facts, Question, Skeleton, Store, User, audit, facts, push, sessions,
+    standing, users,
 };
 use crate::config::UserField;
 use crate::environment::UnixSeconds;
@@ -125,6 +126,7 @@ pub(super) async fn write(
 ) -> Result<(), sqlx::Error> {
     if let Some(user) = &change.user {
         write_user(connection, user, now).await?;
+        standing::is_changed(connection, dialect, &user.id, now).await?;
         for target in &change.pushes {
             push::is_due(connection, user, target, now).await?;
         }

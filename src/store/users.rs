@@ -175,12 +175,6 @@ pub(super) async fn identities(
 }
 
 pub(super) fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
-    let stored: BTreeMap<String, String> = json(row, "fields")?;
-    let mut fields: BTreeMap<UserField, String> = stored
-        .into_iter()
-        .filter_map(|(name, value)| Some((UserField::from_name(&name)?, value)))
-        .collect();
-    fields.insert(UserField::Username, row.try_get("username")?);
     Ok(User {
         id: row.try_get("id")?,
         directory: row.try_get("directory")?,
@@ -191,12 +185,23 @@ pub(super) fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
         },
         deactivated: row.try_get::<i64, _>("deactivated")? != 0,
         elsewhere: row.try_get::<i64, _>("elsewhere")? != 0,
-        fields,
+        fields: fields(row)?,
         identities: json(row, "identities")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         last_login_at: row.try_get("last_login_at")?,
     })
+}
+
+/// The fields that have a value, the username among them.
+pub(super) fn fields(row: &AnyRow) -> Result<BTreeMap<UserField, String>, sqlx::Error> {
+    let stored: BTreeMap<String, String> = json(row, "fields")?;
+    let mut fields: BTreeMap<UserField, String> = stored
+        .into_iter()
+        .filter_map(|(name, value)| Some((UserField::from_name(&name)?, value)))
+        .collect();
+    fields.insert(UserField::Username, row.try_get("username")?);
+    Ok(fields)
 }
 
 pub(super) fn json<T: serde::de::DeserializeOwned>(

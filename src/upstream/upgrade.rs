@@ -1,5 +1,5 @@
 //! A connection that changed its protocol (RFC 9110 7.8): bytes both ways until either side ends, or
-//! until the session does.
+//! until the session or access token does that it was made for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::environment::Clock;
-use crate::session::Session;
+use crate::identity::Grant;
 
 /// Joins the client's side with the application's once the 101 has gone out.
 pub(super) fn join<B>(
     client: OnUpgrade,
     response: &mut Response<B>,
     protocol: Option<HeaderValue>,
-    session: Option<Arc<Session>>,
+    grant: Option<Arc<dyn Grant>>,
     clock: Arc<dyn Clock>,
     in_flight: impl Sized + 'static,
 ) {
@@ -37,16 +37,16 @@ pub(super) fn join<B>(
         let copying = tokio::io::copy_bidirectional(&mut client, &mut application);
         tokio::select! {
             _ = copying => {}
-            () = end_of(session, clock) => {}
+            () = end_of(grant, clock) => {}
         }
     });
 }
 
-async fn end_of(session: Option<Arc<Session>>, clock: Arc<dyn Clock>) {
-    let Some(session) = session else {
+async fn end_of(grant: Option<Arc<dyn Grant>>, clock: Arc<dyn Clock>) {
+    let Some(grant) = grant else {
         return std::future::pending().await;
     };
-    while session.is_live(clock.now()) {
+    while grant.is_live(clock.now()) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

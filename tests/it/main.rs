@@ -6,6 +6,7 @@
 
 mod administration;
 mod bad_input;
+mod bearer;
 mod chromium;
 mod command_line;
 mod cookies;

@@ -87,6 +87,19 @@ fn the_rules_and_directories_load() {
 }
 
 #[test]
+fn the_access_token_example_loads() {
+    let readme = read("README.md");
+    let smallest = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (head, rest) = smallest.split_once("[[providers]]").expect("a provider");
+    let (_, tail) = rest.split_once("[session]").expect("the next section");
+    let bearer = block(&readme, "### Programs with access tokens", "toml");
+    let (_folder, path) = installed(&format!("{head}{bearer}\n[session]{tail}"));
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's bearer route has faults: {faults}"));
+    assert_eq!(config.bearer_rules().count(), 1);
+}
+
+#[test]
 fn the_terminator_example_loads() {
     let readme = read("README.md");
     let smallest = block(&readme, "## The smallest real proxy.toml", "toml");

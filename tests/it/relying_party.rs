@@ -224,6 +224,8 @@ fn provider(name: &str, issuer: &str) -> Provider {
         clock_skew: Duration::from_secs(30),
         end_provider_session: true,
         ca: None,
+        access_token_audience: Some("https://api.example/graphql".to_owned()),
+        access_token_username_claim: "com.workflowgen.api.username".to_owned(),
     }
 }
 

@@ -10,7 +10,8 @@
 //
 // Control server (loopback, JSON):
 //   POST /claims {"alice": {...}}     replaces what is claimed about these users
-//   POST /lifetime {"CLIENT": 5}      ID tokens for that client live so many seconds
+//   POST /access-claims {"alice": {}} replaces what access tokens say of these users and clients
+//   POST /lifetime {"CLIENT": 5}      ID and access tokens for that client live so many seconds
 //   POST /client {"client_id": ...}   knows this client (RFC 7591 metadata) under the id that it names
 //   POST /rotate {"keep": true}       new signing keys; the old ones stay published, or not
 //   GET  /seen                        {"requests": ["GET /auth"], "secrets": [tokens and codes given out]}
@@ -20,6 +21,7 @@ import { once } from 'node:events';
 import Provider from 'oidc-provider';
 
 const claimsOf = new Map();
+const accessClaimsOf = new Map();
 const lifetimeOf = new Map();
 const seen = { requests: [], secrets: [] };
 const SCOPES = {
@@ -71,17 +73,18 @@ async function account(_ctx, sub) {
 }
 
 /**
- * Everybody agrees to everything: the consent page is not what is tested here. One grant a person and
- * client, since a session that is given another one at each request ends the codes of those before.
+ * Everybody agrees to everything: the consent page is not what is tested here. One grant a person, client and
+ * API, since a session that is given another one at each request ends the codes of those before.
  */
 const grants = new Map();
 async function agreed(ctx) {
   const { client, session, provider } = ctx.oidc;
-  const key = `${session.accountId} ${client.clientId}`;
+  const key = `${session.accountId} ${client.clientId} ${ctx.oidc.params.resource ?? ''}`;
   const known = grants.has(key) && (await provider.Grant.find(await grants.get(key)));
   if (known) return known;
   const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   grant.addOIDCScope('openid profile email offline_access');
+  for (const resource of [ctx.oidc.params.resource ?? []].flat()) grant.addResourceScope(resource, 'read write');
   grants.set(key, grant.save());
   await grants.get(key);
   return grant;
@@ -101,11 +104,23 @@ function provider(issuer, keys) {
       devInteractions: { enabled: true },
       registration: { enabled: true, initialAccessToken: false },
       rpInitiatedLogout: { enabled: true },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        useGrantedResource: () => false,
+        // Any API: its access tokens are JWTs for it alone (RFC 8707, RFC 9068).
+        getResourceServerInfo: (_ctx, resource, client) => ({
+          scope: 'read write', audience: resource, accessTokenFormat: 'jwt',
+          accessTokenTTL: lifetimeOf.get(client.clientId) ?? 3600, jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
     },
+    extraTokenClaims: (_ctx, token) => accessClaimsOf.get(token.accountId ?? token.clientId)
+      ?? (token.accountId && { 'com.workflowgen.api.username': (claimsOf.get(token.accountId) ?? {}).preferred_username ?? token.accountId }),
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256'] },
     ttl: {
       IdToken: (_ctx, _token, client) => lifetimeOf.get(client.clientId) ?? 3600,
-      AccessToken: 3600, AuthorizationCode: 60, Grant: 86400, Interaction: 600, Session: 86400,
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600, AuthorizationCode: 60, Grant: 86400, Interaction: 600, Session: 86400,
     },
   });
   built.on('grant.success', ({ body }) => {
@@ -135,6 +150,7 @@ answer = provider(issuer, keys);
 
 const CONTROLS = {
   '/claims': (body) => Object.entries(body).forEach(([sub, claims]) => claimsOf.set(sub, claims)),
+  '/access-claims': (body) => Object.entries(body).forEach(([who, claims]) => accessClaimsOf.set(who, claims)),
   '/lifetime': (body) => Object.entries(body).forEach(([client, seconds]) => lifetimeOf.set(client, seconds)),
   '/client': (body) => new Kept('Client').upsert(body.client_id, body),
   '/rotate': ({ keep }) => {

@@ -37,6 +37,10 @@ pub struct Provider {
     pub end_provider_session: bool,
     /// PEM of an own authority.
     pub ca: Option<Vec<u8>>,
+    /// `aud` of its access tokens for the application; `None`: none is accepted.
+    pub access_token_audience: Option<String>,
+    /// The claim of an access token that names the user.
+    pub access_token_username_claim: String,
 }
 
 /// `providers.client_authentication` (OpenID Connect Core 9).

@@ -17,6 +17,8 @@ pub struct Route {
     pub keep_headers: Vec<String>,
     /// What must hold for a signed-in user to pass.
     pub require: Option<Expression>,
+    /// Whether access tokens without a user pass, on a bearer route.
+    pub machine: bool,
     /// `false`: the access log shows the route's path instead of the request's.
     pub log_path: bool,
 }
@@ -28,6 +30,8 @@ pub enum Access {
     Open,
     /// Needs a signed-in user.
     Login,
+    /// Needs a provider's access token (RFC 6750).
+    Bearer,
     /// Refused.
     Deny,
 }

@@ -70,6 +70,13 @@ pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option
         value.choice(&[("provider", true), ("local", false)])
     });
     let ca = section.get("ca", secret::authority);
+    let access_token_audience =
+        section.get("access_token_audience", |value| match value.text()? {
+            "" => Some(None),
+            _ => value.name_text().map(Some),
+        });
+    let access_token_username_claim =
+        section.get("access_token_username_claim", |value| value.name_text());
     let provider = Provider {
         name: name?,
         issuer: issuer?,
@@ -86,8 +93,16 @@ pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option
         clock_skew: clock_skew?,
         end_provider_session: end_provider_session?,
         ca: ca?,
+        access_token_audience: access_token_audience?,
+        access_token_username_claim: access_token_username_claim?,
     };
     check_secret(section, &provider)?;
+    if provider.access_token_audience.as_ref() == Some(&provider.client_id) {
+        section.warn(
+            "access_token_audience",
+            "ID tokens for this client have that audience too, and are told from access tokens by signs that not every provider sets; give the application an audience of its own",
+        );
+    }
     if provider.trust_email {
         section.warn(
             "trust_email",

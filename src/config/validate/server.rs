@@ -11,7 +11,7 @@ use super::{address, rule, tls};
 use crate::config::file::Section;
 use crate::config::headers::{STRIP_LIST, StripPattern, header_skeleton};
 use crate::config::value::Value;
-use crate::config::{Access, Identity, Limits, Route, Server};
+use crate::config::{Access, Identity, Limits, Provider, Route, Server};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -140,18 +140,24 @@ pub(super) fn route(
     let require = section.get("require", |value| {
         rule::optional(value, rule::over_claims_and_user)
     });
+    let machine = section.get("machine", |value| value.boolean());
     let route = Route {
         path: path?,
         access: access?,
         methods: methods?,
         keep_headers: keep_headers?,
         require: require?,
+        machine: machine?,
         log_path: log_path?,
     };
-    if route.require.is_some() && route.access != Access::Login {
+    if route.require.is_some() && matches!(route.access, Access::Open | Access::Deny) {
         let expected = r#"no require with access = "open" or "deny""#;
         let hint = "nobody is signed in there, so there is nobody to require something of";
         return section.refuse("require", "a rule", expected, hint);
+    }
+    if route.machine && route.access != Access::Bearer {
+        let hint = "a machine has an access token, and only bearer routes look at it";
+        return section.refuse("machine", "true", r#"false, or access = "bearer""#, hint);
     }
     if let Some(server) = server {
         check_place(section, &route, server)?;
@@ -174,6 +180,33 @@ pub(super) fn route(
     Some(route)
 }
 
+/// A bearer route takes the tokens of those providers alone whose audience is told.
+pub(super) fn check_audiences(
+    section: &Section<'_>,
+    route: &Route,
+    providers: Option<&[Provider]>,
+) -> bool {
+    let Some(providers) = providers.filter(|_| route.access == Access::Bearer) else {
+        return true;
+    };
+    let without = providers
+        .iter()
+        .filter(|it| it.access_token_audience.is_none());
+    let without: Vec<&str> = without.map(|it| it.name.as_str()).collect();
+    if without.len() == providers.len() {
+        let expected = "a provider with access_token_audience";
+        let hint = "set access_token_audience of the provider to the `aud` of its tokens for this application: without it tokens for any other would pass";
+        let refused: Option<()> = section.refuse("access", r#""bearer""#, expected, hint);
+        return refused.is_some();
+    }
+    if !without.is_empty() {
+        let names = without.join(", ");
+        let told = format!("access tokens of {names} are refused here: no access_token_audience");
+        section.warn("access", &told);
+    }
+    true
+}
+
 fn route_path(value: &Value<'_>) -> Option<String> {
     let path = value.text()?;
     let expected = r#"an absolute path such as "/wfgen/ws/" (a prefix) or "/wfgen/ping" (exact)"#;
@@ -185,12 +218,10 @@ fn route_path(value: &Value<'_>) -> Option<String> {
 }
 
 fn access(value: &Value<'_>) -> Option<Access> {
-    if value.as_text() == Some("bearer") {
-        return value.not_supported_yet(r#""open" or "login" or "deny""#);
-    }
     value.choice(&[
         ("open", Access::Open),
         ("login", Access::Login),
+        ("bearer", Access::Bearer),
         ("deny", Access::Deny),
     ])
 }
@@ -255,7 +286,7 @@ fn check_place(section: &Section<'_>, route: &Route, server: &Server) -> Option<
             "path",
             format!("{:?}, with access = \"login\"", route.path),
             format!("a path below {:?}", server.public_url.base_path()),
-            "the session's cookie does not reach other paths; they can be \"open\" or \"deny\"",
+            "the session's cookie does not reach other paths; they can be \"open\", \"bearer\" or \"deny\"",
         );
     }
     Some(())

@@ -390,25 +390,13 @@ fn what_is_not_built_is_said_to_be() {
             "issuer_tenants = [\"x\"]",
             "providers[0].issuer_tenants",
         ),
-        (
-            "[[providers]]",
-            "access_token_audience = \"x\"",
-            "providers[0].access_token_audience",
-        ),
-        (
-            "[[providers]]",
-            "access_token_username_claim = \"x\"",
-            "providers[0].access_token_username_claim",
-        ),
         ("[session]", "idle_timeout = \"1h\"", "session.idle_timeout"),
         ("[session]", "refresh = true", "session.refresh"),
     ];
-    let mut texts: Vec<(String, &str)> = cases
+    let texts: Vec<(String, &str)> = cases
         .iter()
         .map(|(header, line, key)| (with(header, line), *key))
         .collect();
-    let bearer = "[[routes]]\npath = \"/wfgen/a\"\naccess = \"bearer\"";
-    texts.push((format!("{SMALLEST}{bearer}\n"), "routes[0].access"));
     for (text, key) in texts {
         let faults = faults(&text);
         assert_eq!(faults.len(), 1, "{key}: {faults:#?}");
@@ -420,6 +408,53 @@ fn what_is_not_built_is_said_to_be() {
         };
         assert!(shown.to_string().contains("not supported yet"), "{shown}");
     }
+}
+
+#[test]
+fn bearer_routes_need_a_provider_whose_tokens_are_for_us() {
+    let route = |more: &str| format!("[[routes]]\npath = \"/api/\"\naccess = \"bearer\"\n{more}");
+    let audience = "access_token_audience = \"https://a.example/wfgen/graphql\"";
+    for without in [
+        SMALLEST.to_owned(),
+        with("[[providers]]", "access_token_audience = \"\""),
+    ] {
+        let faults = faults(&(without + &route("")));
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+        assert_eq!(faults[0].key, "routes[0].access");
+        assert!(faults[0].expected.contains("access_token_audience"));
+    }
+    // Outside of the base path too: no cookie has to reach them.
+    let good = with("[[providers]]", audience);
+    let config =
+        loaded(&(good.clone() + &route("machine = true\nrequire = \"claims.scope == 'x'\"")));
+    assert!(config.routes[0].machine && config.takes_access_tokens());
+    assert_eq!(config.bearer_rules().count(), 1);
+    assert_eq!(config.route_rules().count(), 0);
+    assert!(
+        !config.claims_in_use().contains("scope"),
+        "no sign-in needs it"
+    );
+    let provider = &config.providers[0];
+    assert_eq!(
+        provider.access_token_username_claim,
+        "com.workflowgen.api.username"
+    );
+    let open = "[[routes]]\npath = \"/api/\"\naccess = \"open\"\nmachine = true\n";
+    assert_eq!(faults(&(good.clone() + open))[0].key, "routes[0].machine");
+    let other =
+        "[[providers]]\nname = \"other\"\nissuer = \"https://other.example\"\nclient_id = \"1\"\n";
+    let config = loaded(&(good + other + &route("")));
+    let told = |warning: &String| warning.contains("tokens of other are refused");
+    assert!(config.warnings.iter().any(told), "{:?}", config.warnings);
+    let same = with(
+        "[[providers]]",
+        &format!(
+            "access_token_audience = {:?}",
+            config.providers[0].client_id
+        ),
+    );
+    let told = |warning: &String| warning.contains("audience of its own");
+    assert!(loaded(&same).warnings.iter().any(told));
 }
 
 #[test]

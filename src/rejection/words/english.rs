@@ -46,6 +46,36 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Sign in, then send it again.",
             checks: &[],
         },
+        Kind::AccessTokenNeeded => Texts {
+            title: "An access token is needed",
+            explanation: "This address is for programs that send an access token of the sign-in provider, and the request has none. It was not passed on.",
+            advice: "Send the token in the Authorization field, with the scheme Bearer.",
+            checks: &["The route of this path in proxy.toml has `access = \"bearer\"`"],
+        },
+        Kind::AccessTokenMalformed => Texts {
+            title: "The access token cannot be read",
+            explanation: "The request does not carry one access token in one Authorization field, so it was not passed on.",
+            advice: "Send it there once, with the scheme Bearer and as the provider gave it.",
+            checks: &[],
+        },
+        Kind::AccessTokenInvalid { .. } => Texts {
+            title: "The access token is not accepted",
+            explanation: "The access token has expired, or is not one of this site’s sign-in provider for this application. The request was not passed on.",
+            advice: "Ask the provider for a new token, for this application’s audience.",
+            checks: &[
+                "The log line with this id names the check, what was expected and what was found",
+                "`access_token_audience` of the provider must be the token’s `aud`, `issuer` its `iss`, and `algorithms` must have its `alg`",
+            ],
+        },
+        Kind::AccessTokenInsufficient { .. } => Texts {
+            title: "The access token does not open this address",
+            explanation: "The access token is good, but this site does not let in whoever it names.",
+            advice: "Another try with the same token does not help. Ask the administrator of this site.",
+            checks: &[
+                "`vestibule users show USERNAME` shows the status and the identities of a user; signing in once, or `users bind`, binds one",
+                "The claim that names the user is `access_token_username_claim`; a token without it is a machine’s, and needs a route with `machine = true`",
+            ],
+        },
         Kind::RouteDenied => Texts {
             title: "This address is closed",
             explanation: "The operator of this site has closed this address to everybody. Another account would not help.",

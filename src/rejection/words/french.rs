@@ -46,6 +46,36 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Connectez-vous, puis renvoyez-la.",
             checks: &[],
         },
+        Kind::AccessTokenNeeded => Texts {
+            title: "Un jeton d’accès est requis",
+            explanation: "Cette adresse est destinée aux programmes qui envoient un jeton d’accès du fournisseur de connexion, et la requête n’en porte pas. Elle n’a pas été transmise.",
+            advice: "Envoyez le jeton dans le champ Authorization, avec le schéma Bearer.",
+            checks: &["La route de ce chemin dans proxy.toml a `access = \"bearer\"`"],
+        },
+        Kind::AccessTokenMalformed => Texts {
+            title: "Le jeton d’accès est illisible",
+            explanation: "La requête ne porte pas un seul jeton d’accès dans un seul champ Authorization\u{a0}; elle n’a donc pas été transmise.",
+            advice: "Envoyez-le une seule fois dans ce champ, avec le schéma Bearer et tel que le fournisseur l’a donné.",
+            checks: &[],
+        },
+        Kind::AccessTokenInvalid { .. } => Texts {
+            title: "Le jeton d’accès n’est pas accepté",
+            explanation: "Le jeton d’accès a expiré, ou n’est pas un jeton du fournisseur de connexion de ce site pour cette application. La requête n’a pas été transmise.",
+            advice: "Demandez au fournisseur un nouveau jeton, pour l’audience de cette application.",
+            checks: &[
+                "La ligne du journal portant cet identifiant nomme le contrôle, ce qui était attendu et ce qui a été trouvé",
+                "`access_token_audience` du fournisseur doit être l’`aud` du jeton, `issuer` son `iss`, et `algorithms` doit contenir son `alg`",
+            ],
+        },
+        Kind::AccessTokenInsufficient { .. } => Texts {
+            title: "Le jeton d’accès n’ouvre pas cette adresse",
+            explanation: "Le jeton d’accès est valable, mais ce site n’admet pas ici celui qu’il nomme.",
+            advice: "Réessayer avec le même jeton n’y changerait rien. Adressez-vous à l’administrateur de ce site.",
+            checks: &[
+                "`vestibule users show USERNAME` montre l’état et les identités d’un utilisateur\u{a0}; se connecter une fois, ou `users bind`, en lie une",
+                "La revendication qui nomme l’utilisateur est `access_token_username_claim`\u{a0}; sans elle, le jeton est celui d’une machine et demande une route avec `machine = true`",
+            ],
+        },
         Kind::RouteDenied => Texts {
             title: "Cette adresse est fermée",
             explanation: "L’exploitant de ce site a fermé cette adresse à tout le monde. Un autre compte n’y changerait rien.",

@@ -19,6 +19,8 @@ pub enum AccessLabel {
     Login,
     /// A path forwarded without identity.
     Open,
+    /// A path that needs an access token.
+    Bearer,
     /// A path that is refused.
     Deny,
     /// One of our own endpoints.
@@ -28,9 +30,10 @@ pub enum AccessLabel {
 }
 
 impl AccessLabel {
-    const ALL: [AccessLabel; 5] = [
+    const ALL: [AccessLabel; 6] = [
         AccessLabel::Login,
         AccessLabel::Open,
+        AccessLabel::Bearer,
         AccessLabel::Deny,
         AccessLabel::Own,
         AccessLabel::None,
@@ -41,6 +44,7 @@ impl AccessLabel {
         match self {
             AccessLabel::Login => "login",
             AccessLabel::Open => "open",
+            AccessLabel::Bearer => "bearer",
             AccessLabel::Deny => "deny",
             AccessLabel::Own => "own",
             AccessLabel::None => "none",

@@ -174,6 +174,22 @@ impl LyingProvider {
         self.rotate_to(&keys::FIRST, "first");
     }
 
+    /// A token with these claims over the protocol's own, signed as its lie says.
+    pub(crate) fn token(&self, typ: &str, claims: Value) -> String {
+        let state = self.state();
+        let draft = lies::Draft {
+            issuer: &self.shared.issuer,
+            nonce: "",
+            lifetime: state.lifetime,
+            claims: &object(claims),
+            key: state.key,
+            kid: &state.kid,
+            lie: state.lie,
+            typ,
+        };
+        draft.token()
+    }
+
     /// How often each endpoint was asked.
     pub(crate) fn requests(&self) -> Requests {
         self.state().requests

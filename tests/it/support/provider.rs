@@ -4,11 +4,18 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::browser::Browser;
 use super::peer::Peer;
 use super::wire::{Answer, exchange};
+
+/// Where a program's authorization code comes back to; nothing listens there.
+const PROGRAM: &str = "http://127.0.0.1:1/program";
 
 /// A running `oidc-provider`.
 pub(crate) struct Provider {
@@ -61,10 +68,8 @@ impl Provider {
 
     /// Registers a client (RFC 7591) for these redirect URIs.
     pub(crate) fn register(&self, redirects: &[String], after_logout: &[String]) -> Client {
-        let issuer = Url::parse(&self.issuer).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], issuer.port().unwrap()));
         let answer = post(
-            address,
+            self.address(),
             "/reg",
             &json!({
                 "redirect_uris": redirects,
@@ -80,12 +85,107 @@ impl Provider {
         }
     }
 
+    /// Registers a program that asks for access tokens of users and of its own.
+    pub(crate) fn register_program(&self) -> Client {
+        let answer = post(
+            self.address(),
+            "/reg",
+            &json!({
+                "redirect_uris": [PROGRAM],
+                "grant_types": ["authorization_code", "client_credentials"],
+                "token_endpoint_auth_method": "client_secret_post",
+            }),
+        );
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let client = answer.json();
+        Client {
+            id: client["client_id"].as_str().unwrap().to_owned(),
+            secret: client["client_secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// An access token that `user` gave to a program for an API: authorization code, PKCE, resource indicator.
+    #[track_caller]
+    pub(crate) fn access_token(&self, program: &Client, user: &str, audience: &str) -> String {
+        let verifier = "a-code-verifier-of-the-tests-which-is-long-enough";
+        let challenge = digest::digest(&digest::SHA256, verifier.as_bytes());
+        let mut url = Url::parse(&format!("{}/auth", self.issuer)).unwrap();
+        url.query_pairs_mut().extend_pairs([
+            ("client_id", program.id.as_str()),
+            ("redirect_uri", PROGRAM),
+            ("response_type", "code"),
+            ("scope", "openid read"),
+            ("resource", audience),
+            ("code_challenge", &URL_SAFE_NO_PAD.encode(challenge)),
+            ("code_challenge_method", "S256"),
+        ]);
+        let mut browser = Browser::new();
+        browser.stop_before(PROGRAM);
+        let page = browser.sign_in(url.as_str(), user);
+        let location = page.answer.header("location").expect("a redirect");
+        let back = Url::parse(location).unwrap();
+        let code = back.query_pairs().find(|(name, _)| name == "code");
+        let code = code.unwrap_or_else(|| panic!("no code in {back}")).1;
+        self.token(
+            program,
+            &[
+                ("grant_type", "authorization_code"),
+                ("code", &code),
+                ("redirect_uri", PROGRAM),
+                ("code_verifier", verifier),
+                ("resource", audience),
+            ],
+        )
+    }
+
+    /// An access token of the program itself for an API (RFC 6749 4.4).
+    #[track_caller]
+    pub(crate) fn machine_token(&self, program: &Client, audience: &str) -> String {
+        self.token(
+            program,
+            &[
+                ("grant_type", "client_credentials"),
+                ("scope", "read"),
+                ("resource", audience),
+            ],
+        )
+    }
+
+    /// What access tokens say of a user or a program from now on.
+    pub(crate) fn claim_in_access_tokens(&self, whose: &str, claims: &Value) {
+        self.control("/access-claims", &json!({ whose: claims }));
+    }
+
+    #[track_caller]
+    fn token(&self, program: &Client, parameters: &[(&str, &str)]) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("client_id", &program.id);
+        form.append_pair("client_secret", &program.secret);
+        let form = form.extend_pairs(parameters).finish();
+        let answer = exchange(
+            self.address(),
+            format!(
+                "POST /token HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+                self.issuer.trim_start_matches("http://"),
+                form.len()
+            ),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    fn address(&self) -> SocketAddr {
+        let issuer = Url::parse(&self.issuer).unwrap();
+        SocketAddr::from(([127, 0, 0, 1], issuer.port().unwrap()))
+    }
+
     /// Claims these things about a person from now on (`sub` is the person's login).
     pub(crate) fn claim(&self, user: &str, claims: &Value) {
         self.control("/claims", &json!({ user: claims }));
     }
 
-    /// ID tokens for this client live that many seconds.
+    /// ID and access tokens for this client live that many seconds.
     pub(crate) fn id_token_lifetime(&self, client: &Client, seconds: u32) {
         self.control("/lifetime", &json!({ &client.id: seconds }));
     }

@@ -489,9 +489,15 @@ impl Proxy {
     /// Ends it at once and starts it again on the same folder.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
+        self.restart_unready();
+        self.wait_until_people_can_sign_in();
+    }
+
+    /// The same, whether people can sign in or not.
+    #[track_caller]
+    pub(crate) fn restart_unready(&mut self) {
         self.kill();
         self.spawn();
-        self.wait_until_people_can_sign_in();
     }
 
     /// Ends it at once (SIGKILL), in the middle of whatever it does; [`Proxy::restart`] starts it again.

@@ -217,8 +217,9 @@ fn token(issuer: &str, mut state: MutexGuard<'_, State>, request: TokenRequest) 
         key: state.key,
         kid: &state.kid,
         lie: state.lie,
+        typ: "JWT",
     };
-    let id_token = draft.id_token();
+    let id_token = draft.token();
     let access_token = match state.lie {
         Some(Lie::AccessTokenWithLineBreak) => format!("{}\r\nX-Evil: 1", random_text()),
         Some(Lie::AccessTokenNotAscii) => format!("{} é", random_text()),

@@ -105,11 +105,13 @@ pub(crate) struct Draft<'a> {
     pub(crate) key: &'a SigningKey,
     pub(crate) kid: &'a str,
     pub(crate) lie: Option<Lie>,
+    /// Of the JOSE header.
+    pub(crate) typ: &'a str,
 }
 
 impl Draft<'_> {
-    pub(crate) fn id_token(&self) -> String {
-        let mut header = json!({"alg": self.key.algorithm(), "kid": self.kid, "typ": "JWT"});
+    pub(crate) fn token(&self) -> String {
+        let mut header = json!({"alg": self.key.algorithm(), "kid": self.kid, "typ": self.typ});
         let payload = self.payload();
         match self.lie {
             Some(Lie::Signature) => {
@@ -170,6 +172,9 @@ impl Draft<'_> {
             "iat": now,
             "nonce": self.nonce,
         });
+        if self.nonce.is_empty() {
+            claims.as_object_mut().unwrap().remove("nonce");
+        }
         for (name, value) in self.claims {
             claims[name] = value.clone();
         }

@@ -62,6 +62,8 @@ pub struct Borne<'s> {
     pub session: &'s Remembered,
     /// Which of the request's session cookies was its token.
     pub cookie: usize,
+    /// Whether the session's token has taken the place of that cookie's.
+    pub is_newer: bool,
 }
 
 /// A request whose inbound identity is gone: the only form in which it is looked at further. In a box,
@@ -313,7 +315,12 @@ impl Identity {
         };
         let headers = &mut held.parts.headers;
         let kept = borne.filter(|_| self.forward_session_cookie);
-        self.set_cookies(headers, kept.map(|borne| borne.cookie));
+        let newer = kept.filter(|borne| borne.is_newer);
+        self.set_cookies(
+            headers,
+            kept.map(|borne| borne.cookie),
+            newer.map(|borne| borne.session.token()),
+        );
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.append(VIA, HeaderValue::from_static(via));
@@ -352,12 +359,12 @@ impl Identity {
     }
 
     /// Removes our cookies in all their spellings; of the session cookies the one with this number
-    /// stays, once.
-    fn set_cookies(&self, headers: &mut HeaderMap, keep: Option<usize>) {
+    /// stays, once, with the value of a newer token where there is one.
+    fn set_cookies(&self, headers: &mut HeaderMap, keep: Option<usize>, newer: Option<&[u8]>) {
         let mut fields = headers.get_all(COOKIE).iter();
         match (fields.next(), fields.next()) {
             (None, _) => return,
-            (Some(only), None) if self.passes_untouched(only, keep) => return,
+            (Some(only), None) if newer.is_none() && self.passes_untouched(only, keep) => return,
             _ => {}
         }
         let fields: Vec<_> = match headers.entry(COOKIE) {
@@ -369,7 +376,7 @@ impl Identity {
         let (mut sessions, mut kept) = (0.., None);
         for (name, value) in fields.iter().flat_map(|field| pairs(field.as_bytes())) {
             if name == Some(self.cookies.session().as_bytes()) && sessions.next() == keep {
-                kept = Some((name, value));
+                kept = Some((name, newer.unwrap_or(value)));
             }
             if !self.cookies.is_ours(name.unwrap_or(value)) {
                 append_pair(&mut line, name, value);

@@ -46,7 +46,7 @@ async fn end_of(session: Option<Arc<Session>>, clock: Arc<dyn Clock>) {
     let Some(session) = session else {
         return std::future::pending().await;
     };
-    while session.is_live(clock.now()) {
+    while session.goes_on(clock.now()) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

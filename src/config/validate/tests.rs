@@ -400,8 +400,6 @@ fn what_is_not_built_is_said_to_be() {
             "access_token_username_claim = \"x\"",
             "providers[0].access_token_username_claim",
         ),
-        ("[session]", "idle_timeout = \"1h\"", "session.idle_timeout"),
-        ("[session]", "refresh = true", "session.refresh"),
     ];
     let mut texts: Vec<(String, &str)> = cases
         .iter()
@@ -426,10 +424,6 @@ fn what_is_not_built_is_said_to_be() {
 fn a_feature_that_is_switched_off_is_no_fault() {
     let text = with("[server]", "proxy_protocol = false\nhsts = \"off\"")
         .replace("[upstream]\n", "[upstream]\nhealth_path = \"\"\nca = ''\n")
-        .replace(
-            "[session]\n",
-            "[session]\nidle_timeout = \"off\"\nrefresh = false\n",
-        )
         .replace(
             "[[directories]]\n",
             "[[directories]]\nwhen = \"\"\npush = []\n",

@@ -92,7 +92,7 @@ fn room() -> (Config, String, Sessions) {
         store.close().await;
         let sessions = Sessions::new(&config, store).expect("sessions");
         let known = sessions.recognise(std::slice::from_ref(&token), NOW).await;
-        assert!(known.is_some(), "the token is genuine");
+        assert!(matches!(known, Ok(Some(_))), "the token is genuine");
         sessions
     });
     (config, token, sessions)
@@ -105,7 +105,7 @@ fn hot_path(criterion: &mut Criterion) {
     let Glance::Known(known) = sessions.glance(request.headers(), NOW) else {
         panic!("the session is known");
     };
-    recent.remember(token.as_bytes(), known);
+    recent.remember(token.as_bytes(), known, NOW);
     session(criterion, &sessions, &recent, &request);
     header(criterion, &config, &recent, &request);
     route(criterion, &Routes::new(&config));
@@ -159,6 +159,7 @@ fn header(criterion: &mut Criterion, config: &Config, recent: &Recent, request: 
         let borne = Borne {
             session: &session,
             cookie: 0,
+            is_newer: false,
         };
         let stamp = |stripped| identity.of(stripped, borne, None);
         bencher.iter_batched(stripped, stamp, BatchSize::SmallInput);

@@ -30,6 +30,7 @@ pub use fault::{Fault, Faults, Problem};
 pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
 pub use keys::{Fallback, KEYS, Key, Kind, Support};
 pub use section::*;
+pub(crate) use unit::show_duration;
 pub use validate::{load, load_text};
 
 /// A whole, valid `proxy.toml`.

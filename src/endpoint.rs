@@ -9,6 +9,7 @@ mod login;
 mod logout;
 mod page;
 mod recurrence;
+mod renewal;
 mod session;
 
 use std::net::IpAddr;
@@ -38,6 +39,7 @@ use crate::upstream::Servers;
 
 pub use audience::Audience;
 use recurrence::Recurrence;
+pub use renewal::Recognised;
 
 /// Longest return address; a longer one becomes the base path.
 const LONGEST_RETURN: usize = 1536;
@@ -164,9 +166,20 @@ impl Endpoints {
         let now = self.clock.now();
         match self.sessions.glance(&asked.headers, now) {
             Glance::Known(session) => Some(session),
+            Glance::Unseen(tokens) => self.live_or_renewed(&tokens, asked.id).await,
+            Glance::Nothing => None,
+        }
+    }
+
+    /// The id of the session that a request bears, even where its token has run out and only a renewal would bring
+    /// another.
+    async fn sid_of(&self, asked: &Asked) -> Option<String> {
+        let now = self.clock.now();
+        match self.sessions.glance(&asked.headers, now) {
+            Glance::Known(session) => Some(session.sid().to_owned()),
             Glance::Unseen(tokens) => {
-                let recognised = self.sessions.recognise(&tokens, now).await;
-                recognised.map(|(session, _)| session)
+                let (sighting, _) = self.sessions.recognise(&tokens, now).await.ok()??;
+                Some(sighting.sid().to_owned())
             }
             Glance::Nothing => None,
         }

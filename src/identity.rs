@@ -64,6 +64,8 @@ pub struct Borne<'s> {
     pub session: &'s Remembered,
     /// Which of the request's session cookies was its token.
     pub cookie: usize,
+    /// Whether the session's token has taken the place of that cookie's.
+    pub is_newer: bool,
 }
 
 /// Why somebody may be connected to the application, and for how long.
@@ -74,7 +76,7 @@ pub trait Grant: std::fmt::Debug + Send + Sync {
 
 impl Grant for Session {
     fn is_live(&self, now: UnixSeconds) -> bool {
-        self.is_live(now)
+        self.goes_on(now)
     }
 }
 
@@ -110,10 +112,9 @@ impl Behalf<'_> {
         }
     }
 
-    /// Which session cookie it came by.
-    fn cookie(&self) -> Option<usize> {
+    fn session(&self) -> Option<Borne<'_>> {
         match self {
-            Behalf::Session(borne) => Some(borne.cookie),
+            Behalf::Session(borne) => Some(*borne),
             Behalf::Nobody | Behalf::Token(_) => None,
         }
     }
@@ -378,8 +379,13 @@ impl Identity {
             _ => "1.1 vestibule",
         };
         let headers = &mut held.parts.headers;
-        let kept = behalf.cookie().filter(|_| self.forward_session_cookie);
-        self.set_cookies(headers, kept);
+        let kept = behalf.session().filter(|_| self.forward_session_cookie);
+        let newer = kept.filter(|borne| borne.is_newer);
+        self.set_cookies(
+            headers,
+            kept.map(|borne| borne.cookie),
+            newer.map(|borne| borne.session.token()),
+        );
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.append(VIA, HeaderValue::from_static(via));
@@ -418,12 +424,12 @@ impl Identity {
     }
 
     /// Removes our cookies in all their spellings; of the session cookies the one with this number
-    /// stays, once.
-    fn set_cookies(&self, headers: &mut HeaderMap, keep: Option<usize>) {
+    /// stays, once, with the value of a newer token where there is one.
+    fn set_cookies(&self, headers: &mut HeaderMap, keep: Option<usize>, newer: Option<&[u8]>) {
         let mut fields = headers.get_all(COOKIE).iter();
         match (fields.next(), fields.next()) {
             (None, _) => return,
-            (Some(only), None) if self.passes_untouched(only, keep) => return,
+            (Some(only), None) if newer.is_none() && self.passes_untouched(only, keep) => return,
             _ => {}
         }
         let fields: Vec<_> = match headers.entry(COOKIE) {
@@ -435,7 +441,7 @@ impl Identity {
         let (mut sessions, mut kept) = (0.., None);
         for (name, value) in fields.iter().flat_map(|field| pairs(field.as_bytes())) {
             if name == Some(self.cookies.session().as_bytes()) && sessions.next() == keep {
-                kept = Some((name, value));
+                kept = Some((name, newer.unwrap_or(value)));
             }
             if !self.cookies.is_ours(name.unwrap_or(value)) {
                 append_pair(&mut line, name, value);

@@ -9,6 +9,7 @@ mod id_token;
 mod keys;
 mod probe;
 mod redemption;
+mod refresh;
 mod request;
 mod signature;
 mod state;
@@ -18,6 +19,7 @@ mod wording;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Map, Value};
@@ -30,6 +32,7 @@ pub use authorization::{AuthorizationResponse, ResponseFault};
 pub use claims::{Claims, EmailNotVerified, PROTOCOL_CLAIMS, session_claims};
 pub use discovery::DiscoverySchedule;
 pub use probe::{KeyReport, ProviderReport};
+pub use refresh::{Granted, Renewing};
 pub use request::AuthorizationRequest;
 
 use discovery::Discovered;
@@ -68,6 +71,8 @@ pub struct VerifiedTokens {
     pub claims: Claims,
     /// The ID token itself, for `id_token_hint`. Never logged.
     pub id_token: config::Secret,
+    /// What renews the session (OpenID Connect Core 12), where the provider gave it. Never logged.
+    pub refresh_token: Option<config::Secret>,
 }
 
 /// Why a code did not become a sign-in.
@@ -105,6 +110,11 @@ pub struct RelyingParty {
     /// Where people come to whose return address is too long to remember.
     base_path: String,
     claims_in_use: BTreeSet<String>,
+    /// Whether sessions are renewed, so that a refresh token is asked for.
+    refresh: bool,
+    /// Before that nothing is renewed here: it did not answer.
+    rests_until: AtomicI64,
+    told_of_no_refresh: AtomicBool,
     http: HttpClient,
     discovered: ArcSwapOption<Discovered>,
     /// Why there is nothing in `discovered`.
@@ -169,6 +179,9 @@ impl RelyingParty {
             logout_return: config.server.endpoint_url("logout/return"),
             base_path: config.server.public_url.base_path().to_owned(),
             claims_in_use: user_info::claims_in_use(config, provider),
+            refresh: config.session.refresh,
+            rests_until: AtomicI64::new(0),
+            told_of_no_refresh: AtomicBool::new(false),
             http: HttpClient::new(provider)?,
             discovered: ArcSwapOption::empty(),
             last_failure: ArcSwap::from_pointee("it was not asked yet".to_owned()),

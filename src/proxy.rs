@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, LOCATION};
+use http::header::{CACHE_CONTROL, CONNECTION, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -57,6 +57,15 @@ struct Answer {
     access: AccessLabel,
     /// The route's path, where the request's own must not be logged.
     hidden_path: Option<String>,
+}
+
+/// The session of a request.
+struct Found {
+    remembered: Rc<Remembered>,
+    /// Which of its session cookies named it.
+    cookie: usize,
+    /// Whether the browser is to be given its token.
+    is_newer: bool,
 }
 
 impl Proxy {
@@ -285,43 +294,82 @@ impl Proxy {
         rule: Option<usize>,
         reader: &Reader,
     ) -> Answer {
-        let Some((session, cookie)) = self.session_of(stripped.headers()).await else {
-            return self.sign_in(&stripped, route, reader.id);
+        let found = match self.session_of(stripped.headers(), reader.id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.sign_in(&stripped, route, reader.id),
+            Err(rejection) => {
+                return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
+            }
         };
-        if rule.is_some_and(|rule| !session.session().passes(rule)) {
+        let session = found.remembered.session();
+        if rule.is_some_and(|rule| !session.passes(rule)) {
             let rejection = Rejection::of(Kind::RuleDenied);
             return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
         }
         let borne = Borne {
-            session: &session,
-            cookie,
+            session: &found.remembered,
+            cookie: found.cookie,
+            is_newer: found.is_newer,
         };
         let outgoing = self.identity.of(stripped, borne, route);
         let answer = self.application.forward(outgoing, reader.started).await;
-        let answer = self.forwarded(answer, reader, AccessLabel::Login, route);
-        self.watch_for_loops(&answer.response, session.session());
+        let mut answer = self.forwarded(answer, reader, AccessLabel::Login, route);
+        self.watch_for_loops(&answer.response, session);
+        if found.is_newer {
+            self.hand_out(&mut answer.response, &found.remembered);
+        }
         answer
     }
 
-    /// The live session of a request, and which of its session cookies named it.
-    async fn session_of(&self, headers: &HeaderMap) -> Option<(Rc<Remembered>, usize)> {
+    /// Gives the browser the token that takes the place of the one it sent; no cache may keep it.
+    fn hand_out(&self, response: &mut Response<Body>, remembered: &Remembered) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let token = String::from_utf8_lossy(remembered.token());
+        let cookie = self.endpoints.sessions.cookies().set_session(&token);
+        let headers = response.headers_mut();
+        headers.append(SET_COOKIE, cookie);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+
+    /// The live session of a request, renewed where that is due.
+    async fn session_of(
+        &self,
+        headers: &HeaderMap,
+        id: RequestId,
+    ) -> Result<Option<Found>, Rejection> {
         let (now, sessions) = (self.endpoints.clock.now(), &self.endpoints.sessions);
-        let first = sessions.cookies().session_values(headers).next()?;
+        let Some(first) = sessions.cookies().session_values(headers).next() else {
+            return Ok(None);
+        };
+        let known = |remembered| Found {
+            remembered,
+            cookie: 0,
+            is_newer: false,
+        };
         if let Some(session) = self.recent.find(first, now) {
-            return Some((session, 0));
+            return Ok(Some(known(session)));
         }
         match sessions.glance(headers, now) {
-            Glance::Known(session) => Some((self.recent.remember(first, session), 0)),
-            Glance::Nothing => None,
+            Glance::Known(session) => Ok(Some(known(self.recent.remember(first, session, now)))),
+            Glance::Nothing => Ok(None),
             Glance::Unseen(tokens) => {
-                let sessions = Arc::clone(sessions);
+                let endpoints = Arc::clone(&self.endpoints);
                 // The store belongs to the control runtime; a panic there is no session here.
-                let recognised = self.control.spawn(async move {
-                    let (session, which) = sessions.recognise(&tokens, now).await?;
-                    Some((session, tokens.into_iter().nth(which)?, which))
-                });
-                let (session, token, which) = recognised.await.ok().flatten()?;
-                Some((self.recent.remember(token.as_bytes(), session), which))
+                let recognised = self
+                    .control
+                    .spawn(async move { endpoints.recognise(tokens, id).await })
+                    .await;
+                let Some(recognised) = recognised.unwrap_or(Ok(None))? else {
+                    return Ok(None);
+                };
+                let (token, session) = (recognised.token.as_bytes(), recognised.session);
+                Ok(Some(Found {
+                    remembered: self.recent.remember(token, session, now),
+                    cookie: recognised.which,
+                    is_newer: recognised.is_newer,
+                }))
             }
         }
     }

@@ -17,8 +17,14 @@ pub enum Purpose {
     SignInState,
     /// A provider's token kept in the store.
     ProviderToken,
+    /// A provider's refresh token kept in the store.
+    RefreshToken,
+    /// The newest session token, kept in the store.
+    SessionToken,
     /// The session claims of a sign-in, kept in the store.
     SessionClaims,
+    /// A form that met an ended session, kept in the store.
+    KeptForm,
     /// The form of a page of ours.
     Form,
 }
@@ -28,6 +34,9 @@ impl Purpose {
         match self {
             Purpose::SignInState => b"vestibule sign-in state v1",
             Purpose::ProviderToken => b"vestibule provider token v1",
+            Purpose::RefreshToken => b"vestibule refresh token v1",
+            Purpose::SessionToken => b"vestibule session token v1",
+            Purpose::KeptForm => b"vestibule kept form v1",
             Purpose::SessionClaims => b"vestibule session claims v1",
             Purpose::Form => b"vestibule form v1",
         }

@@ -5,10 +5,13 @@
 //! end that happens meanwhile reaches the flag that the request will read.
 
 mod cookie;
+mod idle;
 mod opening;
 mod recent;
+mod renewed;
 mod revocation;
 mod rules;
+mod sighting;
 mod token;
 
 use std::collections::BTreeSet;
@@ -23,26 +26,23 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Lifetime, Secret, UserField};
 use crate::environment::UnixSeconds;
-use crate::expression::Subject;
-use crate::oidc::ClaimSet;
 use crate::sealing::{Purpose, Sealer};
 use crate::store::{self, SessionRecord, Store};
 
 pub use cookie::{Cookies, pairs};
 pub use opening::{OpenError, Opened, SignIn};
 pub use recent::{Recent, Remembered};
-pub use revocation::Liveness;
-pub use token::{KeyFault, TokenKeys};
+pub use renewed::Renewed;
+pub use revocation::{Liveness, Renewal};
+pub use sighting::{Cause, Due, Sighting};
+pub use token::{Genuine, KeyFault, TokenKeys};
 
 use rules::RouteRules;
 
 /// Bytes of memory for verified sessions: more than 100,000 of them.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// What a session takes beside its texts, the cache's own share included.
-const SESSION_BYTES: usize = 440;
-/// How long a session that the store could not confirm is believed before it is asked again.
-const UNCONFIRMED: i64 = 5;
-
+const SESSION_BYTES: usize = 480;
 /// Seconds from the moment of an end to the moment when other processes can read of it, at the most.
 const SLOWEST_END: i64 = 30;
 
@@ -62,6 +62,10 @@ pub struct Session {
     verdicts: Box<[bool]>,
     /// When to ask the store again; `i64::MAX` once it has confirmed the session.
     ask_again_at: UnixSeconds,
+    /// From then on something is to be done: the store is to be asked, or a newer token to be made.
+    attend_at: UnixSeconds,
+    /// Until when newer tokens can be had; 0 where they cannot.
+    renewable_until: UnixSeconds,
 }
 
 impl Session {
@@ -85,6 +89,13 @@ impl Session {
         self.verdicts.get(rule).is_some_and(|verdict| *verdict)
     }
 
+    /// A request has brought that token, so that it need not be offered any more.
+    pub fn arrived(&self, token: &str) {
+        if let Some(renewal) = self.liveness.renewal_if_any() {
+            renewal.arrived(token);
+        }
+    }
+
     fn weight(&self) -> u32 {
         let values = self.values.iter().flatten();
         let texts = values.fold(self.username.len(), |sum, value| sum + 16 + value.len());
@@ -94,6 +105,11 @@ impl Session {
     /// Whether it is neither ended nor over.
     pub fn is_live(&self, now: UnixSeconds) -> bool {
         now < self.expires_at && !self.liveness.ended()
+    }
+
+    /// The same for what lasts longer than a token: a connection goes on while newer tokens come.
+    pub fn goes_on(&self, now: UnixSeconds) -> bool {
+        now < self.liveness.until() && !self.liveness.ended()
     }
 }
 
@@ -120,6 +136,10 @@ pub struct Sessions {
     used_claims: BTreeSet<String>,
     lifetime: Lifetime,
     max_lifetime: i64,
+    idle_timeout: Option<i64>,
+    note_after: i64,
+    refresh: bool,
+    notes: idle::Notes,
     /// The user fields that headers carry beside the username.
     fields: Vec<UserField>,
     /// The user fields that the token carries: those of headers and of the routes' rules.
@@ -149,6 +169,10 @@ impl Sessions {
             used_claims: config.claims_in_use(),
             lifetime: config.session.lifetime,
             max_lifetime: config.session.max_lifetime.as_secs() as i64,
+            idle_timeout: config.session.idle_timeout.map(|it| it.as_secs() as i64),
+            note_after: idle::note_after(config.session.idle_timeout),
+            refresh: config.session.refresh,
+            notes: idle::Notes::default(),
             token_fields: token_fields(config),
             rules: RouteRules::new(config),
             fields: fields.map(|(_, field)| *field).collect(),
@@ -181,7 +205,9 @@ impl Sessions {
             return Glance::Nothing;
         };
         match self.remembered(first, now) {
-            Some(session) if session.is_live(now) => Glance::Known(session),
+            Some(session) if session.is_live(now) && !self.is_to_be_noted(&session, now) => {
+                Glance::Known(session)
+            }
             _ => Glance::Unseen(
                 std::iter::once(first)
                     .chain(values)
@@ -193,96 +219,11 @@ impl Sessions {
 
     fn remembered(&self, token: &[u8], now: UnixSeconds) -> Option<Arc<Session>> {
         let session = self.known.get(&digest_of(token))?;
-        (now < session.ask_again_at).then_some(session)
+        (now < session.attend_at).then_some(session)
     }
 
-    /// Verifies tokens that were not seen here before, asking the store for each genuine one, and says
-    /// which of them it was. While the store is down genuine tokens go on being accepted.
-    pub async fn recognise(
-        &self,
-        tokens: &[String],
-        now: UnixSeconds,
-    ) -> Option<(Arc<Session>, usize)> {
-        for (which, token) in tokens.iter().enumerate() {
-            let session = match self.remembered(token.as_bytes(), now) {
-                Some(session) => Some(session),
-                None => self.first_sight(token, now).await,
-            };
-            if let Some(session) = session.filter(|session| session.is_live(now)) {
-                return Some((session, which));
-            }
-        }
-        None
-    }
-
-    async fn first_sight(&self, token: &str, now: UnixSeconds) -> Option<Arc<Session>> {
-        let claims = self.keys.verify(token, now)?;
-        let sid = claims.get("sid")?.as_str()?;
-        claims.get("jti")?.as_str()?;
-        let liveness = self.ends.register(sid);
-        let (ask_again_at, rules) = match self.store.session(sid).await {
-            Ok(Some(record)) => {
-                if record.ended {
-                    liveness.end();
-                }
-                (UnixSeconds::MAX, Some(record.rules))
-            }
-            Ok(None) => {
-                liveness.end();
-                (now + UNCONFIRMED, None)
-            }
-            Err(error) => {
-                self.store_answers(Err(&error));
-                (now + UNCONFIRMED, None)
-            }
-        };
-        let verdicts = self
-            .rules
-            .verdicts(rules.as_deref(), || self.subject_of(&claims));
-        let session = Arc::new(self.session(&claims, liveness, verdicts, ask_again_at)?);
-        let key = digest_of(token.as_bytes());
-        self.known.insert(key, Arc::clone(&session));
-        Some(session)
-    }
-
-    /// The person as the token itself tells of them.
-    fn subject_of(&self, claims: &ClaimSet) -> Subject {
-        let username = claims.get(&self.username_claim).and_then(Value::as_str);
-        let username = username.map(|name| (UserField::Username.name(), name));
-        let fields = claims.get("user").and_then(Value::as_object);
-        let fields = fields.into_iter().flatten();
-        let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
-        Subject::of_claims(claims).as_user(fields.chain(username))
-    }
-
-    fn session(
-        &self,
-        claims: &ClaimSet,
-        liveness: Arc<Liveness>,
-        verdicts: Box<[bool]>,
-        ask_again_at: UnixSeconds,
-    ) -> Option<Session> {
-        let username = claims.get(&self.username_claim)?.as_str()?;
-        let mut values = vec![Some(header_value(username)?)];
-        for field in &self.fields {
-            let value = claims
-                .get("user")
-                .and_then(|user| user.get(field.name()))
-                .and_then(Value::as_str);
-            values.push(match value.filter(|value| !value.is_empty()) {
-                Some(value) => Some(header_value(value)?),
-                None => None,
-            });
-        }
-        Some(Session {
-            sid: claims.get("sid")?.as_str()?.into(),
-            username: username.into(),
-            expires_at: claims.get("exp")?.as_i64()?,
-            values: values.into(),
-            liveness,
-            verdicts,
-            ask_again_at,
-        })
+    fn is_to_be_noted(&self, session: &Session, now: UnixSeconds) -> bool {
+        self.idle_timeout.is_some() && now - session.liveness.seen() >= self.note_after
     }
 
     /// Ends a session for good, for every copy of its cookie, and gives the provider's ID token back for
@@ -293,19 +234,15 @@ impl Sessions {
     /// restart before that would not know.
     pub async fn end(
         &self,
-        session: &Session,
+        sid: &str,
         sealer: &Sealer,
         now: UnixSeconds,
     ) -> Result<Option<(String, Option<Secret>)>, store::Error> {
-        session.liveness.end();
-        let recorded = self.recorded_end(&session.sid, now).await;
-        let record = recorded.inspect_err(|_| self.ends.keep(&session.sid, now))?;
+        self.ends.register(sid).end();
+        let recorded = self.recorded_end(sid, now).await;
+        let record = recorded.inspect_err(|_| self.ends.keep(sid, now))?;
         Ok(record.map(|record| {
-            let opened = sealer.open(
-                Purpose::ProviderToken,
-                session.sid.as_bytes(),
-                &record.id_token,
-            );
+            let opened = sealer.open(Purpose::ProviderToken, sid.as_bytes(), &record.id_token);
             (record.provider, opened.ok().map(Secret::new))
         }))
     }
@@ -318,6 +255,11 @@ impl Sessions {
         let record = self.store.session(sid).await?;
         self.store.end_session(sid, now).await?;
         Ok(record)
+    }
+
+    /// Another process ended that session.
+    pub fn heard_of_end(&self, sid: &str) {
+        self.ends.end(sid);
     }
 
     /// One round of following the store: sessions ended by any process end here too.
@@ -341,6 +283,8 @@ impl Sessions {
         }
         self.newest_end.store(now, Ordering::Relaxed);
         self.ends.forget_unused();
+        let written = self.write_notes().await;
+        written.inspect_err(|error| self.store_answers(Err(error)))?;
         if !self.store_is_up() {
             // A full or locked store may still be read, and sign-ins would go on failing.
             let written = self.store.can_be_written(now).await;

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use super::{Failure, run};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Lifetime, Session, show_duration};
 use crate::environment::{Clock, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::provisioning::scim::Receiver;
@@ -183,6 +183,8 @@ impl Checks {
                     if config.takes_access_tokens() {
                         self.access_tokens(&what, party.config());
                     }
+                    let lasting = lasting(&config.session, &report);
+                    self.note(&format!("{what}, sessions"), Ok(lasting));
                 }
                 Err(down) => self.note(&what, Err(down.to_string())),
             }
@@ -251,5 +253,23 @@ impl Checks {
             )),
         };
         self.note(&format!("{what}, clock"), skew);
+    }
+}
+
+/// How long sessions of a provider's people will be.
+fn lasting(session: &Session, report: &ProviderReport) -> String {
+    let one = match session.lifetime {
+        Lifetime::IdToken => "as long as the ID token".to_owned(),
+        Lifetime::Fixed(lifetime) => show_duration(lifetime),
+    };
+    let most = show_duration(session.max_lifetime);
+    match (session.refresh, report.lists_offline_access) {
+        (false, _) => format!("{one}, since session.refresh is false"),
+        (true, true) => {
+            format!("renewed while in use, up to {most}; {one} where no refresh token is given")
+        }
+        (true, false) => format!(
+            "{one}, unless the provider gives refresh tokens unasked: its scopes_supported does not list offline_access"
+        ),
     }
 }

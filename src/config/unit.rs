@@ -22,7 +22,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// A duration as the file says it.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let fits = |size: &u64| seconds > 0 && seconds.is_multiple_of(*size);
     DURATION_UNITS

@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 
 use super::login::Start;
 use super::{Asked, Endpoints, redirect};
+use crate::environment::rfc3339;
 use crate::oidc::{AuthorizationResponse, ResponseFault, TokenFault, session_claims};
 use crate::provisioning::outbox::Undelivered;
 use crate::provisioning::{self, Account, Outcome};
@@ -108,6 +109,13 @@ impl Endpoints {
                 "claims left out of the session token to fit its cookie; list those that the application needs in session.claims"
             );
         }
+        if self.config.session.refresh
+            && tokens.refresh_token.is_none()
+            && party.is_first_without_refresh_token()
+        {
+            let until = rfc3339(opened.expires_at);
+            tracing::info!(id = %asked.id, provider = party.name(), until, "the provider gave no refresh token, so sessions are not renewed: ask for offline_access in providers.scopes, or see what the client lacks at the provider");
+        }
         self.store.note_login(&account.user().id, now);
         let (provider, outcome) = (response.provider(), account.outcome().as_str());
         self.metrics.login(provider, outcome);
@@ -160,7 +168,7 @@ impl Endpoints {
             OpenError::TooLarge { .. } | OpenError::Signing(_) => {
                 Rejection::because(Kind::TokenTooLarge, error)
             }
-            OpenError::Store(OpenSessionError::SignInUsed) => {
+            OpenError::Store(OpenSessionError::SignInUsed | OpenSessionError::LoggedOut) => {
                 Rejection::because(Kind::SignInUsed, error)
             }
             OpenError::Store(OpenSessionError::Store(store)) => {

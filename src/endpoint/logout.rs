@@ -12,26 +12,23 @@ use crate::config::Secret;
 use crate::page::Language;
 use crate::rejection::{Kind, Rejection, respond};
 use crate::sealing::Purpose;
-use crate::session::Session;
 
 impl Endpoints {
     pub(super) async fn logout(&self, asked: &Asked) -> Response<Bytes> {
-        let session = self.session_of(asked).await;
+        let session = self.sid_of(asked).await;
         let done = format!("{}/logout/return", self.config.server.auth_prefix());
         let expired = self.sessions.cookies().expire_session();
-        let Some(session) = session else {
+        let Some(sid) = session else {
             return redirect(StatusCode::SEE_OTHER, &done, expired);
         };
-        if !self.comes_from_here(asked) && !self.confirms(asked, &session) {
-            return self.ask_first(asked, &session);
+        if !self.comes_from_here(asked) && !self.confirms(asked, &sid) {
+            return self.ask_first(asked, &sid);
         }
-        self.recurrence.forget(
-            session.sid(),
-            self.sessions.cookies().sign_in_value(&asked.headers),
-        );
+        self.recurrence
+            .forget(&sid, self.sessions.cookies().sign_in_value(&asked.headers));
         match self
             .sessions
-            .end(&session, &self.sealer, self.clock.now())
+            .end(&sid, &self.sealer, self.clock.now())
             .await
         {
             Ok(record) => {
@@ -98,13 +95,10 @@ impl Endpoints {
         }
     }
 
-    fn ask_first(&self, asked: &Asked, session: &Session) -> Response<Bytes> {
-        let sealed = self.sealer.seal(
-            Purpose::Form,
-            session.sid().as_bytes(),
-            b"logout",
-            &*self.random,
-        );
+    fn ask_first(&self, asked: &Asked, sid: &str) -> Response<Bytes> {
+        let sealed = self
+            .sealer
+            .seal(Purpose::Form, sid.as_bytes(), b"logout", &*self.random);
         let action = format!(
             "{}/logout?confirm={}",
             self.config.server.auth_prefix(),
@@ -118,13 +112,13 @@ impl Endpoints {
     }
 
     /// Whether this is the form of [`Self::ask_first`], for this session.
-    fn confirms(&self, asked: &Asked, session: &Session) -> bool {
+    fn confirms(&self, asked: &Asked, sid: &str) -> bool {
         let sealed = asked
             .parameter("confirm")
             .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         let opened = sealed.and_then(|sealed| {
             self.sealer
-                .open(Purpose::Form, session.sid().as_bytes(), &sealed)
+                .open(Purpose::Form, sid.as_bytes(), &sealed)
                 .ok()
         });
         asked.method == Method::POST && opened.as_deref() == Some(b"logout")

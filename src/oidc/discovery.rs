@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::keys::check_keys;
 use super::redemption::TokenAnswer;
+use super::request::OFFLINE_ACCESS;
 use super::transport::{Answered, HttpFault, Observed};
 use super::{ProviderDown, RelyingParty};
 use crate::config::{self, ClientAuthentication};
@@ -107,6 +108,14 @@ pub(super) struct Discovered {
     pub(super) metadata: Arc<Metadata>,
     pub(super) client: Arc<Client>,
     pub(super) keys: Arc<CoreJsonWebKeySet>,
+}
+
+impl Discovered {
+    /// Whether the provider says that it gives refresh tokens for the asking (OpenID Connect Core 11).
+    pub(super) fn lists_offline_access(&self) -> bool {
+        let scopes = self.metadata.scopes_supported();
+        scopes.is_some_and(|scopes| scopes.iter().any(|scope| **scope == OFFLINE_ACCESS))
+    }
 }
 
 impl RelyingParty {

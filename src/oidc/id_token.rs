@@ -26,18 +26,42 @@ const SUBJECT_LENGTH: usize = 255;
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a IssuerUrl,
     pub(super) client_id: &'a str,
-    pub(super) nonce: &'a str,
+    pub(super) nonce: ExpectedNonce<'a>,
     pub(super) now: UnixSeconds,
     /// Tolerated difference of clocks, in seconds.
     pub(super) skew: UnixSeconds,
+}
+
+/// Which `nonce` an ID token has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ExpectedNonce<'a> {
+    /// That of the authorization request.
+    Always(&'a str),
+    /// That of the authorization request or none, as a refresh may give it (OpenID Connect Core 12.2).
+    IfAny(&'a str),
+}
+
+impl ExpectedNonce<'_> {
+    fn check(self, found: Option<&Nonce>) -> Result<(), String> {
+        match (self, found.map(|nonce| nonce.secret().as_str())) {
+            (Self::IfAny(_), None) => Ok(()),
+            (Self::Always(expected) | Self::IfAny(expected), Some(found)) if expected == found => {
+                Ok(())
+            }
+            _ => Err("expected this sign-in's, found another".to_owned()),
+        }
+    }
 }
 
 impl Expected<'_> {
     /// Checks the claims of the protocol; gives `exp`.
     pub(super) fn check(&self, token: &Signed) -> Result<UnixSeconds, String> {
         let claims = &token.payload;
-        for name in ["iss", "sub", "nonce"] {
+        for name in ["iss", "sub"] {
             text(claims, name)?;
+        }
+        if matches!(self.nonce, ExpectedNonce::Always(_)) || claims.contains_key("nonce") {
+            text(claims, "nonce")?;
         }
         check_audience_shape(claims)?;
         let expires_at = time(claims, "exp")?.ok_or_else(|| absent("exp"))?;
@@ -96,7 +120,7 @@ impl Expected<'_> {
         .set_other_audience_verifier_fn(|_| true)
         .set_time_fn(move || now.into());
         token
-            .claims(&verifier, &Nonce::new(self.nonce.to_owned()))
+            .claims(&verifier, |found: Option<&Nonce>| self.nonce.check(found))
             .map(|_| ())
             .map_err(|error| match error {
                 ClaimsVerificationError::InvalidIssuer(text) => {

@@ -36,6 +36,8 @@ pub struct ProviderReport {
     pub pkce_s256: Option<bool>,
     /// Whether UserInfo is to be asked though the provider has none.
     pub user_info_lacks: bool,
+    /// Whether it says that it gives refresh tokens (`scopes_supported`).
+    pub lists_offline_access: bool,
     /// Seconds by which our clock is ahead of the provider's `Date` header; negative: behind.
     pub clock_ahead: Option<UnixSeconds>,
 }
@@ -91,6 +93,7 @@ impl RelyingParty {
                 .map(|algorithm| algorithm_name(algorithm).to_owned())
                 .collect(),
             pkce_s256: methods.map(|methods| methods.iter().any(|method| method == "S256")),
+            lists_offline_access: discovered.lists_offline_access(),
             clock_ahead,
         }
     }

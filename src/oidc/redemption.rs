@@ -14,12 +14,13 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::id_token::{self, Expected};
+use super::id_token::{self, Expected, ExpectedNonce};
 use super::signature::{ANY_JWT, SignatureFault, Signed, Trusted};
 use super::transport::{Answered, HttpFault, Observed};
 use super::wording::error_code;
 use super::{
-    AuthorizationResponse, Claims, Discovered, RelyingParty, TokenFault, VerifiedTokens, user_info,
+    AuthorizationResponse, ClaimSet, Claims, Discovered, RelyingParty, TokenFault, VerifiedTokens,
+    user_info,
 };
 use crate::config::{self, ClientAuthentication};
 use crate::environment::UnixSeconds;
@@ -30,12 +31,24 @@ use crate::environment::UnixSeconds;
 pub(super) struct TokenAnswer {
     /// Empty where there is none: only UserInfo needs one.
     #[serde(default = "no_access_token", skip_serializing)]
-    access_token: AccessToken,
+    pub(super) access_token: AccessToken,
     #[serde(skip_serializing)]
-    id_token: Option<String>,
+    pub(super) id_token: Option<String>,
+    #[serde(skip_serializing)]
+    pub(super) refresh_token: Option<RefreshToken>,
+    /// Seconds that the access token lives.
+    #[serde(default, deserialize_with = "lenient_seconds")]
+    pub(super) expires_in: Option<u64>,
 }
 
 static BEARER: CoreTokenType = CoreTokenType::Bearer;
+
+/// A number, or as some providers write it, a text; whatever else is none.
+fn lenient_seconds<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(value)?;
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    Ok(value.as_u64().or(text))
+}
 
 fn no_access_token() -> AccessToken {
     AccessToken::new(String::new())
@@ -63,7 +76,7 @@ impl OAuth2TokenResponse for TokenAnswer {
     }
 
     fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
+        self.refresh_token.as_ref()
     }
 
     fn scopes(&self) -> Option<&Vec<Scope>> {
@@ -102,35 +115,63 @@ impl RelyingParty {
         let id_token = answer.id_token.as_deref().ok_or_else(|| {
             self.invalid("expected an ID token in the token response, found none")
         })?;
+        let nonce = ExpectedNonce::Always(&response.nonce);
+        let (set, expires_at) = self
+            .id_token_claims(&discovered, id_token, nonce, now)
+            .await?;
+        let claims = self
+            .completed(&discovered, &answer.access_token, set, expires_at, now)
+            .await?;
+        Ok(VerifiedTokens {
+            claims,
+            id_token: config::Secret::new(id_token),
+            refresh_token: answer.refresh_token.as_ref().map(secret_of),
+        })
+    }
+
+    /// What a verified ID token says, and its `exp`.
+    pub(super) async fn id_token_claims(
+        &self,
+        discovered: &Discovered,
+        id_token: &str,
+        nonce: ExpectedNonce<'_>,
+        now: UnixSeconds,
+    ) -> Result<(ClaimSet, UnixSeconds), TokenFault> {
         let signed = self.verify(id_token, now).await?;
         let expires_at = Expected {
             issuer: discovered.metadata.issuer(),
             client_id: &self.provider.client_id,
-            nonce: &response.nonce,
+            nonce,
             now,
             skew: self.skew(),
         }
         .check(&signed)
         .map_err(|reason| self.invalid(reason))?;
-        let mut set = signed.payload;
+        Ok((signed.payload, expires_at))
+    }
+
+    /// The claims of an ID token, joined by UserInfo's where the configuration says so.
+    pub(super) async fn completed(
+        &self,
+        discovered: &Discovered,
+        access_token: &AccessToken,
+        mut set: ClaimSet,
+        expires_at: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Result<Claims, TokenFault> {
         let subject = id_token::subject(&set, &self.provider.subject_claim)
             .map_err(|reason| self.invalid(reason))?
             .to_owned();
         if user_info::is_wanted(&self.provider, &self.claims_in_use, &set) {
-            let more = self
-                .user_info(&discovered, &answer.access_token, &set, now)
-                .await?;
+            let more = self.user_info(discovered, access_token, &set, now).await?;
             user_info::join(&mut set, more);
         }
-        Ok(VerifiedTokens {
-            claims: Claims {
-                provider: self.name().to_owned(),
-                issuer: self.provider.issuer.clone(),
-                subject,
-                expires_at,
-                set,
-            },
-            id_token: config::Secret::new(id_token),
+        Ok(Claims {
+            provider: self.name().to_owned(),
+            issuer: self.provider.issuer.clone(),
+            subject,
+            expires_at,
+            set,
         })
     }
 
@@ -166,7 +207,7 @@ impl RelyingParty {
     }
 
     /// The crate's error holds the answer's body: nothing of it but the error code is kept.
-    fn token_fault(
+    pub(super) fn token_fault(
         &self,
         error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
         last: &Answered,
@@ -174,6 +215,9 @@ impl RelyingParty {
         let status = last.status.unwrap_or_default();
         match error {
             RequestTokenError::Request(fault) => self.down(fault.to_string()).into(),
+            RequestTokenError::ServerResponse(refusal) if is_passing(status, refusal.error()) => {
+                self.down(format!("{} answered {status}", last.url)).into()
+            }
             RequestTokenError::ServerResponse(refusal) => TokenFault::Refused {
                 provider: self.name().to_owned(),
                 error: error_code(refusal.error().as_ref()),
@@ -236,7 +280,7 @@ impl RelyingParty {
         }
     }
 
-    fn skew(&self) -> UnixSeconds {
+    pub(super) fn skew(&self) -> UnixSeconds {
         skew(&self.provider)
     }
 }
@@ -246,6 +290,19 @@ pub(super) fn skew(provider: &config::Provider) -> UnixSeconds {
     UnixSeconds::try_from(provider.clock_skew.as_secs())
         .unwrap_or(id_token::LAST_TIME)
         .min(id_token::LAST_TIME)
+}
+
+/// Whether another try may succeed: nothing was said of the grant.
+fn is_passing(status: u16, error: &CoreErrorResponseType) -> bool {
+    let named = matches!(
+        error.as_ref(),
+        "temporarily_unavailable" | "server_error" | "slow_down"
+    );
+    status >= 500 || status == 429 || named
+}
+
+pub(super) fn secret_of(token: &RefreshToken) -> config::Secret {
+    config::Secret::new(token.secret().as_str())
 }
 
 /// RFC 9207 3.

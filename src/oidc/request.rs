@@ -18,6 +18,9 @@ use crate::sealing::Sealer;
 /// can ask the person instead.
 const HINT_CAP: usize = 6 * 1024;
 
+/// OpenID Connect Core 11.
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
 /// What a sign-in is started with.
 #[derive(Debug, Clone)]
 pub struct AuthorizationRequest<'a> {
@@ -49,12 +52,7 @@ impl RelyingParty {
         let verifier = PkceCodeVerifier::new(state::text(&sign_in.pkce_verifier));
         let nonce = Nonce::new(state::text(&sign_in.nonce));
         let sealed = CsrfToken::new(sign_in.sealed(sealer, random));
-        // The crate adds `openid` itself.
-        let scopes = self
-            .provider
-            .scopes
-            .iter()
-            .filter(|scope| *scope != "openid");
+        let scopes = self.scopes(discovered.lists_offline_access());
         let mut url = discovered
             .client
             .authorize_url(
@@ -62,7 +60,7 @@ impl RelyingParty {
                 || sealed,
                 || nonce,
             )
-            .add_scopes(scopes.cloned().map(Scope::new))
+            .add_scopes(scopes.map(Scope::new))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
         for (name, value) in &self.provider.authorization_parameters {
             if !(request.select_account && name == "prompt") {
@@ -73,6 +71,22 @@ impl RelyingParty {
             url = url.add_extra_param("prompt", "select_account");
         }
         Ok(url.url().0)
+    }
+
+    /// The scopes of the configuration, and the one that a refresh token needs (OpenID Connect Core 11), where
+    /// sessions are renewed. The crate adds `openid` itself.
+    fn scopes(&self, offline_access_is_listed: bool) -> impl Iterator<Item = String> {
+        let configured = &self.provider.scopes;
+        let more = self.refresh
+            && offline_access_is_listed
+            && !configured.iter().any(|scope| scope == OFFLINE_ACCESS);
+        let configured = configured.iter().filter(|scope| *scope != "openid");
+        let more = more.then(|| OFFLINE_ACCESS.to_owned());
+        configured
+            .cloned()
+            .chain(more)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     fn sign_in_state(

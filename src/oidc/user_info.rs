@@ -96,6 +96,11 @@ impl RelyingParty {
         now: UnixSeconds,
     ) -> Result<ClaimSet, TokenFault> {
         let status = response.status();
+        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(self
+                .down(format!("UserInfo answered {}", status.as_u16()))
+                .into());
+        }
         if status != http::StatusCode::OK {
             return Err(self.invalid(format!(
                 "UserInfo: expected status 200, found {}",

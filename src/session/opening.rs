@@ -9,7 +9,7 @@ use crate::expression::Subject;
 use crate::oidc::{AuthorizationResponse, ClaimSet, VerifiedTokens};
 use crate::provisioning::Account;
 use crate::sealing::{Purpose, Sealer};
-use crate::store::{NewSession, OpenSessionError};
+use crate::store::{NewSession, OpenSessionError, Renewable};
 
 /// A browser stores 4,096 bytes of name, value and attributes (RFC 6265 6.1); this leaves room for
 /// those attributes.
@@ -59,6 +59,13 @@ pub struct SignIn<'s> {
     pub response: &'s AuthorizationResponse,
 }
 
+/// Who a token is made for.
+pub(super) struct Person<'s> {
+    pub(super) account: &'s Account,
+    pub(super) tokens: &'s VerifiedTokens,
+    pub(super) session_claims: ClaimSet,
+}
+
 impl Sessions {
     /// Opens a session for a provisioned user: mints the token and records its `sid`, once for each
     /// authorization response.
@@ -79,41 +86,74 @@ impl Sessions {
             response,
         } = sign_in;
         let sid = random_text::<16>(random);
-        let rules = self.recorded_rules(account, &session_claims);
-        // An object of JSON values always has a text.
-        let recorded_claims = serde_json::to_vec(&session_claims).unwrap_or_default();
-        let expires_at = self.expiry(tokens.claims.expires_at(), now);
-        let claims = self.token_claims(account, session_claims, &sid, random, expires_at, now);
-        let (token, left_out) = self.fitting_token(claims)?;
-        let sealed = sealer.seal(
-            Purpose::ProviderToken,
-            sid.as_bytes(),
-            tokens.id_token.expose(),
-            random,
-        );
-        let recorded_claims = sealer.seal(
-            Purpose::SessionClaims,
-            sid.as_bytes(),
-            &recorded_claims,
-            random,
-        );
+        let renewable = self.refresh && tokens.refresh_token.is_some();
+        let ends_at = now + self.max_lifetime;
+        let person = Person {
+            account,
+            tokens,
+            session_claims,
+        };
+        let (opened, held) = self.mint(person, &sid, ends_at, sealer, random, now)?;
+        let claim = |name: &str| tokens.claims.set().get(name).and_then(Value::as_str);
+        let issued_at = tokens.claims.set().get("iat").and_then(Value::as_f64);
         let record = NewSession {
             sid,
             sign_in: response.nonce().to_owned(),
             user: account.user().id.clone(),
             provider: tokens.claims.provider().to_owned(),
-            id_token: sealed,
-            claims: Some(recorded_claims),
-            rules,
+            subject: claim("sub").unwrap_or_default().to_owned(),
+            provider_sid: claim("sid").map(str::to_owned),
+            issued_at: issued_at.map_or(now, |at| at as UnixSeconds),
             created_at: now,
-            expires_at,
+            expires_at: match renewable {
+                true => ends_at,
+                false => opened.expires_at,
+            },
+            seen_at: self.idle_timeout.map_or(0, |_| now),
+            renewable: held,
         };
         self.store.open_session(&record).await?;
-        Ok(Opened {
+        Ok(opened)
+    }
+
+    /// Makes a token for a person, and what the store keeps beside it.
+    pub(super) fn mint(
+        &self,
+        person: Person<'_>,
+        sid: &str,
+        ends_at: UnixSeconds,
+        sealer: &Sealer,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<(Opened, Renewable), OpenError> {
+        let Person {
+            account,
+            tokens,
+            session_claims,
+        } = person;
+        let seal = |purpose, plain: &[u8]| sealer.seal(purpose, sid.as_bytes(), plain, random);
+        let rules = self.recorded_rules(account, &session_claims);
+        // An object of JSON values always has a text.
+        let recorded_claims = serde_json::to_vec(&session_claims).unwrap_or_default();
+        let expires_at = self.expiry(tokens.claims.expires_at(), ends_at, now);
+        let claims = self.token_claims(account, session_claims, sid, random, expires_at, now);
+        let (token, left_out) = self.fitting_token(claims)?;
+        let refresh_token = tokens.refresh_token.as_ref().filter(|_| self.refresh);
+        let refresh_token = refresh_token.map(|token| seal(Purpose::RefreshToken, token.expose()));
+        let held = Renewable {
+            token: Some(seal(Purpose::SessionToken, token.as_bytes())),
+            token_expires_at: expires_at,
+            id_token: seal(Purpose::ProviderToken, tokens.id_token.expose()),
+            refresh_token,
+            claims: Some(seal(Purpose::SessionClaims, &recorded_claims)),
+            rules,
+        };
+        let opened = Opened {
             token,
             expires_at,
             left_out,
-        })
+        };
+        Ok((opened, held))
     }
 
     /// What the routes' rules say of a person, on all claims and the user as stored.
@@ -127,12 +167,17 @@ impl Sessions {
             .record(&Subject::of_claims(claims).as_user(fields))
     }
 
-    fn expiry(&self, id_token_expires_at: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
+    fn expiry(
+        &self,
+        id_token_expires_at: UnixSeconds,
+        ends_at: UnixSeconds,
+        now: UnixSeconds,
+    ) -> UnixSeconds {
         let wanted = match self.lifetime {
-            Lifetime::IdToken => id_token_expires_at,
+            Lifetime::IdToken => id_token_expires_at.max(now + SHORTEST),
             Lifetime::Fixed(lifetime) => now + lifetime.as_secs() as i64,
         };
-        wanted.max(now + SHORTEST).min(now + self.max_lifetime)
+        wanted.min(ends_at)
     }
 
     fn token_claims(

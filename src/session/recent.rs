@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Session;
+use super::idle::note_after;
 use crate::config::Config;
 use crate::environment::UnixSeconds;
 
@@ -22,9 +23,16 @@ pub struct Remembered {
     token: Box<[u8]>,
     session: Arc<Session>,
     stamp: Vec<(HeaderName, HeaderValue)>,
+    /// When it was put here: a request was noted then.
+    noted_at: UnixSeconds,
 }
 
 impl Remembered {
+    /// The token that it was found by.
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -40,6 +48,8 @@ impl Remembered {
 #[derive(Debug)]
 pub struct Recent {
     names: Vec<HeaderName>,
+    /// After so many seconds a request is to be noted again.
+    note_after: i64,
     slots: RefCell<Box<[Option<Rc<Remembered>>]>>,
 }
 
@@ -53,6 +63,7 @@ impl Recent {
             .filter_map(|name| HeaderName::from_bytes(name.as_str().as_bytes()).ok());
         Self {
             names: names.collect(),
+            note_after: note_after(config.session.idle_timeout),
             slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
         }
     }
@@ -62,12 +73,17 @@ impl Recent {
         let slots = self.slots.borrow();
         let found = slots[slot(token)].as_ref()?;
         let session = &found.session;
-        (*found.token == *token && session.is_live(now) && now < session.ask_again_at)
-            .then(|| Rc::clone(found))
+        let is_fresh = now < session.attend_at && now - found.noted_at < self.note_after;
+        (*found.token == *token && session.is_live(now) && is_fresh).then(|| Rc::clone(found))
     }
 
     /// Remembers whose token this is, in the place of whoever was there.
-    pub fn remember(&self, token: &[u8], session: Arc<Session>) -> Rc<Remembered> {
+    pub fn remember(
+        &self,
+        token: &[u8],
+        session: Arc<Session>,
+        now: UnixSeconds,
+    ) -> Rc<Remembered> {
         let named = self.names.iter().zip(&session.values);
         let stamp = named.filter_map(|(name, value)| {
             let value = value.as_deref()?;
@@ -76,6 +92,7 @@ impl Recent {
         let remembered = Rc::new(Remembered {
             token: token.into(),
             stamp: stamp.collect(),
+            noted_at: now,
             session,
         });
         self.slots.borrow_mut()[slot(token)] = Some(Rc::clone(&remembered));
@@ -98,11 +115,12 @@ mod tests {
     fn recent() -> Recent {
         Recent {
             names: vec![HeaderName::from_static("x-forwarded-user")],
+            note_after: 60,
             slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
         }
     }
 
-    fn session(expires_at: UnixSeconds, ask_again_at: UnixSeconds) -> Arc<Session> {
+    fn session(expires_at: UnixSeconds, attend_at: UnixSeconds) -> Arc<Session> {
         Arc::new(Session {
             verdicts: Box::default(),
             sid: "sid".into(),
@@ -110,14 +128,16 @@ mod tests {
             expires_at,
             values: Box::new([Some("ada".into()), None]),
             liveness: Arc::new(Liveness::default()),
-            ask_again_at,
+            ask_again_at: attend_at,
+            attend_at,
+            renewable_until: 0,
         })
     }
 
     #[test]
     fn a_token_is_compared_whole() {
         let recent = recent();
-        let known = recent.remember(b"header.payload.signature", session(100, i64::MAX));
+        let known = recent.remember(b"header.payload.signature", session(100, i64::MAX), 50);
         assert_eq!(known.stamp()[0].1, "ada");
         assert!(recent.find(b"header.payload.signature", 50).is_some());
         assert!(recent.find(b"header.another.signature", 50).is_none());
@@ -128,15 +148,18 @@ mod tests {
     fn what_ended_is_not_found() {
         let recent = recent();
         let ended = session(100, i64::MAX);
-        recent.remember(b"a.b.12345678", Arc::clone(&ended));
+        recent.remember(b"a.b.12345678", Arc::clone(&ended), 90);
         assert!(recent.find(b"a.b.12345678", 99).is_some());
         assert!(recent.find(b"a.b.12345678", 100).is_none(), "it is over");
         ended.liveness.end();
         assert!(recent.find(b"a.b.12345678", 99).is_none(), "it was ended");
-        recent.remember(b"a.b.12345679", session(100, 60));
+        recent.remember(b"a.b.12345679", session(100, 60), 50);
         assert!(
             recent.find(b"a.b.12345679", 60).is_none(),
-            "the store is to be asked"
+            "something is to be done"
         );
+        recent.remember(b"a.b.12345679", session(1000, 999), 50);
+        assert!(recent.find(b"a.b.12345679", 109).is_some());
+        assert!(recent.find(b"a.b.12345679", 110).is_none(), "to be noted");
     }
 }

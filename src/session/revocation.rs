@@ -2,24 +2,132 @@
 //! by requests and written by logouts only.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use arc_swap::ArcSwapOption;
+
+use crate::config::Secret;
 use crate::environment::UnixSeconds;
 
-/// Whether a session has ended.
+/// What is known of a session beyond its tokens: whether it has ended, and what happens to it.
 #[derive(Debug, Default)]
-pub struct Liveness(AtomicBool);
+pub struct Liveness {
+    ended: AtomicBool,
+    /// `exp` of the newest token seen here.
+    until: AtomicI64,
+    /// The last request that was noted.
+    seen: AtomicI64,
+    renewal: OnceLock<Arc<Renewal>>,
+}
+
+/// The renewal of a session on this node.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    /// Held while it is renewed.
+    pub one_at_a_time: Arc<tokio::sync::Mutex<()>>,
+    /// The newest token, until a request has brought it.
+    newer: ArcSwapOption<String>,
+    /// Not tried again before: the provider or the store was down.
+    retry_at: AtomicI64,
+    /// How often in a row it was put off.
+    put_off: AtomicU32,
+    /// The newest refresh token, while the store does not take it.
+    unkept: ArcSwapOption<Secret>,
+}
+
+impl Renewal {
+    /// The token that takes the place of the one that a request bore.
+    pub fn newer(&self) -> Option<Arc<String>> {
+        self.newer.load_full()
+    }
+
+    /// That token is to take the place of those that requests bear.
+    pub fn offer(&self, token: String) {
+        self.newer.store(Some(Arc::new(token)));
+    }
+
+    /// The session was renewed.
+    pub fn made(&self, token: String) {
+        self.offer(token);
+        self.put_off.store(0, Ordering::Relaxed);
+    }
+
+    /// Nothing could be learned of the session now. The number of times in a row, this one included.
+    pub fn put_off(&self) -> u32 {
+        self.put_off
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
+    }
+
+    /// The newest refresh token, if the store has not taken it.
+    pub fn unkept(&self) -> Option<Secret> {
+        self.unkept.load().as_deref().cloned()
+    }
+
+    /// Keeps the newest refresh token until the store has it.
+    pub fn keep(&self, refresh_token: Option<Secret>) {
+        self.unkept.store(refresh_token.map(Arc::new));
+    }
+
+    /// Before `at` it is not tried again.
+    pub fn rest_until(&self, at: UnixSeconds) {
+        self.retry_at.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether it may be tried now.
+    pub fn may_try(&self, now: UnixSeconds) -> bool {
+        now >= self.retry_at.load(Ordering::Relaxed)
+    }
+
+    /// A request has brought that token.
+    pub(super) fn arrived(&self, token: &str) {
+        let newer = self.newer.load_full();
+        if newer.is_some_and(|newer| *newer == token) {
+            self.newer.store(None);
+        }
+    }
+}
 
 impl Liveness {
     /// Ends the session.
     pub fn end(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has ended.
     pub fn ended(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The state of its renewal.
+    pub fn renewal(&self) -> &Arc<Renewal> {
+        self.renewal.get_or_init(Arc::default)
+    }
+
+    /// The same, where it was ever asked for.
+    pub(super) fn renewal_if_any(&self) -> Option<&Arc<Renewal>> {
+        self.renewal.get()
+    }
+
+    /// A token with this `exp` is genuine.
+    pub(super) fn lasts_until(&self, expires_at: UnixSeconds) {
+        self.until.fetch_max(expires_at, Ordering::Relaxed);
+    }
+
+    /// When the newest token that was seen here ends.
+    pub(super) fn until(&self) -> UnixSeconds {
+        self.until.load(Ordering::Relaxed)
+    }
+
+    /// The last request that was noted; 0 for none.
+    pub(super) fn seen(&self) -> UnixSeconds {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// A request was seen then.
+    pub(super) fn see(&self, at: UnixSeconds) {
+        self.seen.fetch_max(at, Ordering::Relaxed);
     }
 }
 

@@ -17,6 +17,19 @@ pub struct KeyFault {
     source: jsonwebtoken::errors::Error,
 }
 
+/// A token that we made, whether it has run out or not.
+#[derive(Debug)]
+pub struct Genuine {
+    /// Its session.
+    pub sid: String,
+    /// `exp`.
+    pub expires_at: UnixSeconds,
+    /// Signed by a key that no longer signs.
+    pub demoted: bool,
+    /// All that it says.
+    pub claims: ClaimSet,
+}
+
 struct Key {
     id: String,
     signing: EncodingKey,
@@ -79,13 +92,14 @@ impl TokenKeys {
         jsonwebtoken::encode(&header, claims, &key.signing)
     }
 
-    /// The claims of a genuine token that has not run out; `None` for everything else.
-    pub fn verify(&self, token: &str, now: UnixSeconds) -> Option<ClaimSet> {
+    /// What a genuine token says; `None` for everything else.
+    pub fn verify(&self, token: &str, now: UnixSeconds) -> Option<Genuine> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        let key = self
+        let (index, key) = self
             .keys
             .iter()
-            .find(|key| header.kid.as_deref() == Some(&*key.id))?;
+            .enumerate()
+            .find(|(_, key)| header.kid.as_deref() == Some(&*key.id))?;
         let claims = jsonwebtoken::decode::<ClaimSet>(token, &key.verifying, &self.validation)
             .ok()?
             .claims;
@@ -94,7 +108,14 @@ impl TokenKeys {
         let begun = claims
             .get("nbf")
             .is_none_or(|nbf| nbf.as_i64().is_some_and(|nbf| nbf <= now));
-        (issued_by_us && begun && now < claims.get("exp")?.as_i64()?).then_some(claims)
+        let expires_at = claims.get("exp")?.as_i64()?;
+        claims.get("jti")?.as_str()?;
+        (issued_by_us && begun).then_some(Genuine {
+            sid: claims.get("sid")?.as_str()?.to_owned(),
+            expires_at,
+            demoted: index > 0,
+            claims,
+        })
     }
 
     /// The public halves of asymmetric keys.

@@ -48,6 +48,12 @@ impl Store {
         )
         .await?;
         self.delete_in_batches(
+            "delete from provider_logouts where (provider, jti) in \
+             (select provider, jti from provider_logouts where kept_until < $1 limit $2)",
+            now,
+        )
+        .await?;
+        self.delete_in_batches(
             "delete from audit where id in (select id from audit where at < $1 limit $2)",
             audit_before,
         )

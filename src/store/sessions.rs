@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::database::Dialect;
-use super::{Error, Store};
+use super::{Error, Store, provider_logout};
 use crate::environment::UnixSeconds;
 
 /// A session to be recorded.
@@ -18,16 +18,37 @@ pub struct NewSession {
     pub user: String,
     /// The provider's name.
     pub provider: String,
+    /// `sub` of the ID token.
+    pub subject: String,
+    /// `sid` of the ID token.
+    pub provider_sid: Option<String>,
+    /// `iat` of the ID token.
+    pub issued_at: UnixSeconds,
+    /// What a renewal replaces.
+    pub renewable: Renewable,
+    /// When issued.
+    pub created_at: UnixSeconds,
+    /// When it ends by itself, however often it is renewed; the row may be dropped after that.
+    pub expires_at: UnixSeconds,
+    /// When it was last seen in use; 0 where nobody asks.
+    pub seen_at: UnixSeconds,
+}
+
+/// What a session holds that a renewal replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewable {
+    /// The session token, sealed: every node hands out the same. `None` for a session of an earlier version.
+    pub token: Option<Vec<u8>>,
+    /// The token's `exp`.
+    pub token_expires_at: UnixSeconds,
     /// The ID token, sealed.
     pub id_token: Vec<u8>,
-    /// The session claims of the sign-in, sealed.
+    /// The refresh token, sealed; `None` where the session cannot be renewed.
+    pub refresh_token: Option<Vec<u8>>,
+    /// The session claims of the sign-in or of the last renewal, sealed.
     pub claims: Option<Vec<u8>>,
     /// What the routes' rules said of them: a JSON object.
     pub rules: String,
-    /// When issued.
-    pub created_at: UnixSeconds,
-    /// When it ends by itself; the row may be dropped after that.
-    pub expires_at: UnixSeconds,
 }
 
 /// Why a session was not recorded.
@@ -36,20 +57,29 @@ pub enum OpenSessionError {
     /// A session was opened for this authorization response before.
     #[error("the authorization response was used before")]
     SignInUsed,
+    /// The provider ended its session while the person signed in.
+    #[error("the provider has ended this sign-in meanwhile")]
+    LoggedOut,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-/// A session as recorded.
+/// A session as recorded, as far as a request needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
     /// The provider's name.
     pub provider: String,
     /// The ID token, sealed.
     pub id_token: Vec<u8>,
-    /// What the routes' rules said at the sign-in: a JSON object.
+    /// What the routes' rules said at the sign-in or the last renewal: a JSON object.
     pub rules: String,
+    /// When it ends by itself.
+    pub expires_at: UnixSeconds,
+    /// Whether it has a refresh token.
+    pub renewable: bool,
+    /// When it was last seen in use, as far as that is written.
+    pub seen_at: UnixSeconds,
     /// Whether it was ended (logged out).
     pub ended: bool,
 }
@@ -73,24 +103,51 @@ impl Store {
     /// # Errors
     /// [`OpenSessionError`].
     pub async fn open_session(&self, session: &NewSession) -> Result<(), OpenSessionError> {
-        let insert = sqlx::query(
-            "insert into sessions (sid, sign_in, user_id, provider, id_token, claims, rules, created_at, \
-             expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (sign_in) do nothing",
+        let opened = self.within_patience(self.try_to_open(session)).await?;
+        opened.map_or(Ok(()), Err)
+    }
+
+    /// The reason why not, if any. A logout that comes at the same time waits, or this waits for it.
+    async fn try_to_open(
+        &self,
+        session: &NewSession,
+    ) -> Result<Option<OpenSessionError>, sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        let dialect = self.0.dialect;
+        provider_logout::lock_sign_in(&mut transaction, dialect, session).await?;
+        if provider_logout::names(&mut transaction, session).await? {
+            return Ok(Some(OpenSessionError::LoggedOut));
+        }
+        let held = &session.renewable;
+        let inserted = sqlx::query(
+            "insert into sessions (sid, sign_in, user_id, provider, subject, provider_sid, issued_at, token, \
+             token_expires_at, id_token, refresh_token, claims, rules, created_at, expires_at, seen_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             on conflict (sign_in) do nothing",
         )
         .bind(&session.sid)
         .bind(&session.sign_in)
         .bind(&session.user)
         .bind(&session.provider)
-        .bind(&session.id_token)
-        .bind(&session.claims)
-        .bind(&session.rules)
+        .bind(&session.subject)
+        .bind(&session.provider_sid)
+        .bind(session.issued_at)
+        .bind(&held.token)
+        .bind(held.token_expires_at)
+        .bind(&held.id_token)
+        .bind(&held.refresh_token)
+        .bind(&held.claims)
+        .bind(&held.rules)
         .bind(session.created_at)
         .bind(session.expires_at)
-        .execute(&self.0.pools.writer);
-        match self.within_patience(insert).await?.rows_affected() {
-            0 => Err(OpenSessionError::SignInUsed),
-            _ => Ok(()),
+        .bind(session.seen_at)
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Ok(Some(OpenSessionError::SignInUsed));
         }
+        transaction.commit().await?;
+        Ok(None)
     }
 
     /// The session of that `sid`; `None` if it was never recorded here or is long over.
@@ -98,15 +155,21 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn session(&self, sid: &str) -> Result<Option<SessionRecord>, Error> {
-        let look =
-            sqlx::query("select provider, id_token, rules, ended_at from sessions where sid = $1")
-                .bind(sid)
-                .fetch_optional(&self.0.pools.reader);
+        let look = sqlx::query(
+            "select provider, id_token, rules, expires_at, seen_at, ended_at, \
+             case when refresh_token is null then 0 else 1 end as renewable \
+             from sessions where sid = $1",
+        )
+        .bind(sid)
+        .fetch_optional(&self.0.pools.reader);
         let record = |row: AnyRow| {
             Ok(SessionRecord {
                 provider: row.try_get("provider")?,
                 id_token: row.try_get("id_token")?,
                 rules: row.try_get("rules")?,
+                expires_at: row.try_get("expires_at")?,
+                renewable: row.try_get::<i64, _>("renewable")? == 1,
+                seen_at: row.try_get("seen_at")?,
                 ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
             })
         };

@@ -51,6 +51,7 @@ pub struct Metrics {
     provider_up: Family<ProviderLabel, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
     directory_files: Family<DirectoryLabels, Counter>,
+    renewals: Family<LoginLabels, Counter>,
     pushes: Family<DirectoryLabels, Counter>,
     push_pending: Gauge,
     upstream_up: Family<ServerLabel, Gauge>,
@@ -104,6 +105,12 @@ impl Metrics {
             "What became of the files of text directories",
             directory_files.clone(),
         );
+        let renewals = Family::default();
+        registry.register(
+            "renewals",
+            "What became of renewals of sessions",
+            renewals.clone(),
+        );
         let (pushes, push_pending) = (Family::default(), Gauge::default());
         registry.register("push", "What became of pushes to receivers", pushes.clone());
         registry.register(
@@ -122,6 +129,7 @@ impl Metrics {
             provider_up,
             reloads,
             directory_files,
+            renewals,
             pushes,
             push_pending,
             upstream_up,
@@ -138,6 +146,16 @@ impl Metrics {
     /// Counts a sign-in's end: a provisioning outcome, or the slug of a rejection.
     pub fn login(&self, provider: &str, outcome: &'static str) {
         self.logins
+            .get_or_create(&LoginLabels {
+                provider: provider.to_owned(),
+                outcome,
+            })
+            .inc();
+    }
+
+    /// Counts what came of the renewal of a session.
+    pub fn renewal(&self, provider: &str, outcome: &'static str) {
+        self.renewals
             .get_or_create(&LoginLabels {
                 provider: provider.to_owned(),
                 outcome,

@@ -32,6 +32,7 @@ mod ranks;
 mod readme;
 mod reference;
 mod relying_party;
+mod renewal;
 mod routes;
 mod rules;
 mod session;

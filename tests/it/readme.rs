@@ -147,6 +147,7 @@ fn every_metric_is_in_the_table() {
     let metrics = Metrics::new(1);
     metrics.login("okta", "created");
     metrics.provisioning("SELF_PROVISIONING", "created");
+    metrics.renewal("okta", "renewed");
     metrics.provider_up("okta", true);
     metrics.directory_file("STAFF", "applied");
     metrics.push("STAFF", "delivered");

@@ -223,7 +223,7 @@ fn what_the_reference_marks_is_what_is_refused() {
         );
     }
     let refused = |key: &str| faults.list.iter().any(|fault| fault.key == key);
-    for key in ["upstream.identity.assertion", "session.refresh"] {
+    for key in ["upstream.identity.assertion", "providers[0].private_key"] {
         assert!(refused(key), "{key}: {faults}");
     }
 }

@@ -185,6 +185,8 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             lifetime: Lifetime::IdToken,
             max_lifetime: Duration::from_secs(86_400),
             same_site_none: false,
+            idle_timeout: None,
+            refresh: true,
         },
         store: Store {
             place: vestibule::config::StorePlace::Sqlite("vestibule.db".into()),

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use vestibule::config::{StorePlace, UserField, UserStatus};
 use vestibule::store::{
     Access, Administered, AuditRow, Change, Error, Facts, NewSession, OpenSessionError, PushState,
-    Question, Settlement, Store, User, Wanted,
+    Question, Renewable, Settlement, Store, User, Wanted,
 };
 
 use crate::support::postgres::Postgres;
@@ -85,11 +85,20 @@ fn session(number: u32, expires_at: i64) -> NewSession {
         sign_in: format!("nonce{number}"),
         user: "1".into(),
         provider: "one".into(),
-        id_token: vec![0, 255, 7],
-        claims: Some(vec![7, 0]),
-        rules: "{\"a\":true}".into(),
+        subject: "alice".into(),
+        provider_sid: Some(format!("theirs{number}")),
+        issued_at: NOW,
+        renewable: Renewable {
+            token: Some(vec![1, 2]),
+            token_expires_at: expires_at,
+            id_token: vec![0, 255, 7],
+            refresh_token: Some(vec![3, 0]),
+            claims: Some(vec![7, 0]),
+            rules: "{\"a\":true}".into(),
+        },
         created_at: NOW,
         expires_at,
+        seen_at: NOW,
     }
 }
 

@@ -14,6 +14,8 @@
 //   POST /lifetime {"CLIENT": 5}      ID and access tokens for that client live so many seconds
 //   POST /client {"client_id": ...}   knows this client (RFC 7591 metadata) under the id that it names
 //   POST /rotate {"keep": true}       new signing keys; the old ones stay published, or not
+//   POST /fail {"path": "/token", "status": 503}   answers so there until told {"path", "status": 0}
+//   POST /revoke {"user": "alice"}    takes back every grant of that person
 //   GET  /seen                        {"requests": ["GET /auth"], "secrets": [tokens and codes given out]}
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
@@ -23,6 +25,7 @@ import Provider from 'oidc-provider';
 const claimsOf = new Map();
 const accessClaimsOf = new Map();
 const lifetimeOf = new Map();
+const failing = new Map();
 const seen = { requests: [], secrets: [] };
 const SCOPES = {
   openid: ['sub'],
@@ -100,7 +103,11 @@ function provider(issuer, keys) {
     conformIdTokenClaims: false,
     findAccount: account,
     loadExistingGrant: agreed,
+    // Who may use refresh tokens gets them without the consent page that the standard asks for.
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: true,
     features: {
+      backchannelLogout: { enabled: true },
       devInteractions: { enabled: true },
       registration: { enabled: true, initialAccessToken: false },
       rpInitiatedLogout: { enabled: true },
@@ -120,7 +127,8 @@ function provider(issuer, keys) {
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256'] },
     ttl: {
       IdToken: (_ctx, _token, client) => lifetimeOf.get(client.clientId) ?? 3600,
-      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600, AuthorizationCode: 60, Grant: 86400, Interaction: 600, Session: 86400,
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
+      AuthorizationCode: 60, Grant: 86400, RefreshToken: 86400, Interaction: 600, Session: 86400,
     },
   });
   built.on('grant.success', ({ body }) => {
@@ -141,7 +149,12 @@ async function listening(server, port) {
 let keys = newKeys();
 let answer;
 const front = createServer((request, response) => {
-  seen.requests.push(`${request.method} ${request.url.split('?')[0]}`);
+  const path = request.url.split('?')[0];
+  seen.requests.push(`${request.method} ${path}`);
+  if (failing.get(path)) {
+    response.writeHead(failing.get(path), { 'content-type': 'text/plain' }).end('as a test asked for');
+    return;
+  }
   answer(request, response);
 });
 const port = await listening(front, Number(process.argv[2] ?? 0));
@@ -153,6 +166,10 @@ const CONTROLS = {
   '/access-claims': (body) => Object.entries(body).forEach(([who, claims]) => accessClaimsOf.set(who, claims)),
   '/lifetime': (body) => Object.entries(body).forEach(([client, seconds]) => lifetimeOf.set(client, seconds)),
   '/client': (body) => new Kept('Client').upsert(body.client_id, body),
+  '/fail': ({ path, status }) => failing.set(path, status),
+  '/revoke': ({ user }) => {
+    for (const [key, payload] of rows) if (payload.accountId === user && key.startsWith('RefreshToken ')) rows.delete(key);
+  },
   '/rotate': ({ keep }) => {
     keys = [...newKeys(), ...(keep ? keys : [])];
     answer = provider(issuer, keys);

@@ -27,6 +27,10 @@ pub struct Session {
     pub lifetime: Lifetime,
     /// The longest a session lives.
     pub max_lifetime: Duration,
+    /// How long a session outlives its last request.
+    pub idle_timeout: Option<Duration>,
+    /// Whether sessions are renewed with the provider's refresh token.
+    pub refresh: bool,
     /// `SameSite=None` instead of `Lax`.
     pub same_site_none: bool,
 }

@@ -55,6 +55,11 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
         _ => value.duration(SECOND..=YEAR).map(Lifetime::Fixed),
     });
     let max_lifetime = section.get("max_lifetime", |value| value.duration(SECOND..=YEAR));
+    let idle_timeout = section.get("idle_timeout", |value| match value.as_text() {
+        Some("off") => Some(None),
+        _ => value.duration(SECOND..=YEAR).map(Some),
+    });
+    let refresh = section.get("refresh", |value| value.boolean());
     let same_site_none = section.get("same_site", |value| {
         value.choice(&[("lax", false), ("none", true)])
     });
@@ -69,6 +74,8 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
         username_claim: username_claim?,
         lifetime: lifetime?,
         max_lifetime: max_lifetime?,
+        idle_timeout: idle_timeout?,
+        refresh: refresh?,
         same_site_none: same_site_none?,
     };
     let checks = [

@@ -390,8 +390,6 @@ fn what_is_not_built_is_said_to_be() {
             "issuer_tenants = [\"x\"]",
             "providers[0].issuer_tenants",
         ),
-        ("[session]", "idle_timeout = \"1h\"", "session.idle_timeout"),
-        ("[session]", "refresh = true", "session.refresh"),
     ];
     let texts: Vec<(String, &str)> = cases
         .iter()
@@ -461,10 +459,6 @@ fn bearer_routes_need_a_provider_whose_tokens_are_for_us() {
 fn a_feature_that_is_switched_off_is_no_fault() {
     let text = with("[server]", "proxy_protocol = false\nhsts = \"off\"")
         .replace("[upstream]\n", "[upstream]\nhealth_path = \"\"\nca = ''\n")
-        .replace(
-            "[session]\n",
-            "[session]\nidle_timeout = \"off\"\nrefresh = false\n",
-        )
         .replace(
             "[[directories]]\n",
             "[[directories]]\nwhen = \"\"\npush = []\n",

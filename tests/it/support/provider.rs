@@ -66,23 +66,44 @@ impl Provider {
         provider
     }
 
-    /// Registers a client (RFC 7591) for these redirect URIs.
-    pub(crate) fn register(&self, redirects: &[String], after_logout: &[String]) -> Client {
-        let answer = post(
-            self.address(),
-            "/reg",
-            &json!({
-                "redirect_uris": redirects,
-                "post_logout_redirect_uris": after_logout,
-                "token_endpoint_auth_method": "client_secret_basic",
-            }),
-        );
+    /// Registers a client (RFC 7591) for these redirect URIs, with this metadata beside.
+    pub(crate) fn register(
+        &self,
+        redirects: &[String],
+        after_logout: &[String],
+        more: &Value,
+    ) -> Client {
+        let mut metadata = json!({
+            "redirect_uris": redirects,
+            "post_logout_redirect_uris": after_logout,
+            "token_endpoint_auth_method": "client_secret_basic",
+        });
+        let more = more.as_object().expect("an object").clone();
+        metadata.as_object_mut().unwrap().extend(more);
+        let answer = post(self.address(), "/reg", &metadata);
         assert_eq!(answer.status, 201, "{}", answer.text());
         let client = answer.json();
         Client {
             id: client["client_id"].as_str().unwrap().to_owned(),
             secret: client["client_secret"].as_str().unwrap().to_owned(),
         }
+    }
+
+    /// Answers that path with that status from now on; 0 for as usual.
+    pub(crate) fn fail(&self, path: &str, status: u16) {
+        self.control("/fail", &json!({ "path": path, "status": status }));
+    }
+
+    /// Takes back the refresh tokens of a person.
+    pub(crate) fn revoke(&self, user: &str) {
+        self.control("/revoke", &json!({ "user": user }));
+    }
+
+    /// How often something was asked of it, such as `POST /token`.
+    pub(crate) fn asked(&self, request: &str) -> usize {
+        let seen = self.control("/seen", &json!({}));
+        let requests = seen["requests"].as_array().unwrap();
+        requests.iter().filter(|seen| *seen == request).count()
     }
 
     /// Registers a program that asks for access tokens of users and of its own.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::application::Application;
 use super::browser::Browser;
@@ -35,6 +35,7 @@ pub(crate) struct Setup {
     client: Option<Client>,
     environment: Vec<(String, String)>,
     files: Vec<(&'static str, String)>,
+    client_metadata: Value,
 }
 
 /// A running proxy.
@@ -64,6 +65,7 @@ impl Setup {
             client: None,
             environment: Vec::new(),
             files: Vec::new(),
+            client_metadata: json!({}),
         };
         let text = |value: &str| format!("{value:?}");
         setup
@@ -170,6 +172,12 @@ impl Setup {
         self
     }
 
+    /// Its provider gives it refresh tokens.
+    pub(crate) fn renewing(mut self) -> Self {
+        self.client_metadata["grant_types"] = json!(["authorization_code", "refresh_token"]);
+        self
+    }
+
     /// What `server.public_url` will be.
     pub(crate) fn public_url(&self) -> String {
         format!("{}{}", self.public_origin, self.base)
@@ -184,6 +192,7 @@ impl Setup {
                 format!("{url}/auth/callback/test"),
             ],
             &[format!("{url}/auth/logout/return")],
+            &self.client_metadata,
         );
         self.at_issuer(&provider.issuer, client)
     }

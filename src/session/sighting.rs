@@ -1,0 +1,235 @@
+//! What a request's tokens are: a session that is live, one that is due for a newer token, or none. The store is
+//! asked at a node's first sight of a token, and told of by notification afterwards.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::token::Genuine;
+use super::{Liveness, Session, Sessions, digest_of, header_value};
+use crate::config::UserField;
+use crate::environment::UnixSeconds;
+use crate::expression::Subject;
+use crate::oidc::ClaimSet;
+use crate::store;
+
+/// How long a session that the store could not confirm is believed before it is asked again.
+const UNCONFIRMED: i64 = 5;
+/// A token is renewed when a third of its life is left, …
+const LEAD_SHARE: i64 = 3;
+/// … and never more than so many seconds ahead.
+const LONGEST_LEAD: i64 = 300;
+
+/// A session that was seen.
+#[derive(Debug)]
+pub enum Sighting {
+    /// Live, and nothing is to be done.
+    Live(Arc<Session>),
+    /// A newer token is to be made.
+    Due(Box<Due>),
+}
+
+/// A session that is due for a newer token.
+#[derive(Debug)]
+pub struct Due {
+    /// The token that the request bore.
+    pub genuine: Genuine,
+    /// The session, while that token is good.
+    pub live: Option<Arc<Session>>,
+    /// What is shared by all its tokens.
+    pub liveness: Arc<Liveness>,
+    /// When the session ends for good.
+    pub renewable_until: UnixSeconds,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a session needs another token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It runs out, or has.
+    Renewal,
+    /// It was signed by a key that no longer signs.
+    DemotedKey,
+}
+
+impl Sighting {
+    /// The session's id.
+    pub fn sid(&self) -> &str {
+        match self {
+            Sighting::Live(session) => session.sid(),
+            Sighting::Due(due) => &due.genuine.sid,
+        }
+    }
+}
+
+impl Sessions {
+    /// Verifies tokens, asking the store for each genuine one that was not seen here before, and says which of
+    /// them it was. While the store is down genuine tokens go on being accepted until they run out.
+    ///
+    /// # Errors
+    /// [`store::Error`]: only one that has run out is genuine, and the store cannot say whether it may be renewed.
+    pub async fn recognise(
+        &self,
+        tokens: &[String],
+        now: UnixSeconds,
+    ) -> Result<Option<(Sighting, usize)>, store::Error> {
+        let mut untold = None;
+        for (which, token) in tokens.iter().enumerate() {
+            match self.sight(token, now).await {
+                Ok(Some(sighting)) => return Ok(Some((sighting, which))),
+                Ok(None) => {}
+                Err(error) => untold = Some(error),
+            }
+        }
+        untold.map_or(Ok(None), Err)
+    }
+
+    async fn sight(&self, token: &str, now: UnixSeconds) -> Result<Option<Sighting>, store::Error> {
+        let known = self.known.get(&digest_of(token.as_bytes()));
+        let known = known.filter(|session| now < session.ask_again_at);
+        if let Some(session) = &known
+            && now < session.attend_at
+            && session.is_live(now)
+        {
+            let in_use = self.is_in_use(session, now).await;
+            return Ok(in_use.then(|| Sighting::Live(Arc::clone(session))));
+        }
+        let Some(genuine) = self.keys.verify(token, now) else {
+            return Ok(None);
+        };
+        let session = match known {
+            Some(session) => session,
+            None => match self.first_sight(token, &genuine, now).await? {
+                Some(session) => session,
+                None => return Ok(None),
+            },
+        };
+        if session.liveness.ended() || !self.is_in_use(&session, now).await {
+            return Ok(None);
+        }
+        Ok(sighted(session, genuine, now))
+    }
+
+    async fn first_sight(
+        &self,
+        token: &str,
+        genuine: &Genuine,
+        now: UnixSeconds,
+    ) -> Result<Option<Arc<Session>>, store::Error> {
+        let liveness = self.ends.register(&genuine.sid);
+        let (ask_again_at, renewable_until, rules) = match self.store.session(&genuine.sid).await {
+            Ok(Some(record)) => {
+                if record.ended {
+                    liveness.end();
+                }
+                liveness.see(match record.seen_at {
+                    // What began before idle sessions ended counts from now on.
+                    0 => now,
+                    at => at,
+                });
+                let until = match record.renewable && self.refresh {
+                    true => record.expires_at,
+                    false => 0,
+                };
+                (UnixSeconds::MAX, until, Some(record.rules))
+            }
+            Ok(None) => {
+                liveness.end();
+                (now + UNCONFIRMED, 0, None)
+            }
+            Err(error) => {
+                self.store_answers(Err(&error));
+                if genuine.expires_at <= now {
+                    return Err(error);
+                }
+                liveness.see(now);
+                (now + UNCONFIRMED, 0, None)
+            }
+        };
+        liveness.lasts_until(genuine.expires_at);
+        let verdicts = self
+            .rules
+            .verdicts(rules.as_deref(), || self.subject_of(&genuine.claims));
+        let attend_at = match genuine.demoted {
+            true => UnixSeconds::MIN,
+            false => ask_again_at.min(renew_at(genuine, renewable_until)),
+        };
+        let Some(values) = self.values(&genuine.claims) else {
+            return Ok(None);
+        };
+        let session = Arc::new(Session {
+            sid: genuine.sid.as_str().into(),
+            username: values.0,
+            expires_at: genuine.expires_at,
+            values: values.1,
+            liveness,
+            verdicts,
+            ask_again_at,
+            attend_at,
+            renewable_until,
+        });
+        let key = digest_of(token.as_bytes());
+        self.known.insert(key, Arc::clone(&session));
+        Ok(Some(session))
+    }
+
+    /// The person as the token itself tells of them.
+    fn subject_of(&self, claims: &ClaimSet) -> Subject {
+        let username = claims.get(&self.username_claim).and_then(Value::as_str);
+        let username = username.map(|name| (UserField::Username.name(), name));
+        let fields = claims.get("user").and_then(Value::as_object);
+        let fields = fields.into_iter().flatten();
+        let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        Subject::of_claims(claims).as_user(fields.chain(username))
+    }
+
+    /// The username, and the values of the identity headers.
+    #[expect(clippy::type_complexity, reason = "two fields of a session")]
+    fn values(&self, claims: &ClaimSet) -> Option<(Box<str>, Box<[Option<Box<str>>]>)> {
+        let username = claims.get(&self.username_claim)?.as_str()?;
+        let mut values = vec![Some(header_value(username)?)];
+        for field in &self.fields {
+            let value = claims
+                .get("user")
+                .and_then(|user| user.get(field.name()))
+                .and_then(Value::as_str);
+            values.push(match value.filter(|value| !value.is_empty()) {
+                Some(value) => Some(header_value(value)?),
+                None => None,
+            });
+        }
+        Some((username.into(), values.into()))
+    }
+}
+
+/// What a known session is now; `None` where it is over.
+fn sighted(session: Arc<Session>, genuine: Genuine, now: UnixSeconds) -> Option<Sighting> {
+    let is_good = session.is_live(now);
+    let may_be_renewed = now < session.renewable_until;
+    let cause = match (is_good, may_be_renewed) {
+        (true, true) if now >= renew_at(&genuine, session.renewable_until) => Cause::Renewal,
+        (true, _) if genuine.demoted => Cause::DemotedKey,
+        (true, _) => return Some(Sighting::Live(session)),
+        (false, true) => Cause::Renewal,
+        (false, false) => return None,
+    };
+    Some(Sighting::Due(Box::new(Due {
+        genuine,
+        liveness: Arc::clone(&session.liveness),
+        renewable_until: session.renewable_until,
+        live: is_good.then_some(session),
+        cause,
+    })))
+}
+
+/// From when on a token is to be renewed.
+fn renew_at(token: &Genuine, renewable_until: UnixSeconds) -> UnixSeconds {
+    // The last token of a session ends with it.
+    if token.expires_at >= renewable_until {
+        return UnixSeconds::MAX;
+    }
+    let issued_at = token.claims.get("iat").and_then(Value::as_i64);
+    let life = token.expires_at - issued_at.unwrap_or(token.expires_at);
+    token.expires_at - (life / LEAD_SHARE).clamp(0, LONGEST_LEAD)
+}

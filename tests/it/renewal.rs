@@ -1,0 +1,457 @@
+//! Sessions that are renewed while people work, and those that are not any more.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::application::Application;
+use crate::support::browser::{Browser, Sending};
+use crate::support::postgres::Postgres;
+use crate::support::provider::{Provider, new_person};
+use crate::support::proxy::{Setup, payload};
+use crate::support::wire::{Answer, get};
+use crate::support::{PATIENCE, wait_for};
+
+const COOKIE: &str = "wfgen_token";
+
+/// Tokens live six seconds, and are renewed in the last two.
+fn short(application: &Application) -> Setup {
+    Setup::new(application)
+        .with("[session]", "lifetime", "\"6s\"")
+        .renewing()
+}
+
+fn cookie(browser: &Browser) -> String {
+    browser.cookie(COOKIE)
+}
+
+fn cookie_line(token: &str) -> String {
+    format!("Cookie: {COOKIE}={token}\r\n")
+}
+
+fn run_out(token: &str) {
+    let expires_at = payload(token)["exp"].as_u64().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    std::thread::sleep(Duration::from_secs((expires_at + 1).saturating_sub(now)));
+}
+
+fn given(answer: &Answer) -> Option<&str> {
+    let set = answer.all("set-cookie");
+    let ours = set
+        .into_iter()
+        .find_map(|it| it.strip_prefix("wfgen_token="))?;
+    ours.split(';').next()
+}
+
+#[test]
+fn it_is_renewed_ahead_of_its_end_beside_a_request() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application).at(provider).start();
+    let user = new_person("ahead");
+    let browser = proxy.signed_in(&user);
+    let first = cookie(&browser);
+    std::thread::sleep(Duration::from_millis(4500));
+    let newer = wait_for("a newer token", PATIENCE, || {
+        let answer = browser.fetch(&proxy.url("/x"));
+        assert_eq!(answer.status, 200);
+        let given = given(&answer).map(str::to_owned);
+        if given.is_some() {
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+        }
+        given
+    });
+    let (old, new) = (payload(&first), payload(&newer));
+    assert_eq!(old["sid"], new["sid"], "one session");
+    assert_ne!(old["jti"], new["jti"]);
+    assert!(new["exp"].as_i64() > old["exp"].as_i64());
+    assert_eq!(cookie(&browser), newer);
+    application.forget();
+    let answer = browser.visit(&proxy.url("/y"));
+    assert_eq!((answer.status, given(&answer)), (200, None), "it arrived");
+    let request = application.last();
+    assert_eq!(request.cookies(COOKIE), [newer]);
+    assert_eq!(request.only("x-forwarded-user"), Some(&*user));
+    assert_eq!(proxy.metric("vestibule_renewals_total", &["renewed"]), 1.0);
+}
+
+/// A lunch break, or a Set-Cookie that was lost, ends nothing: any request renews, even one that changes something.
+#[test]
+fn a_token_that_ran_out_is_renewed_by_any_request() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application).at(provider).start();
+    let browser = proxy.signed_in(&new_person("late"));
+    let old = cookie(&browser);
+    run_out(&old);
+    application.forget();
+    let mut sending = Sending::by_person(&proxy.url("/form"));
+    sending.method = "POST".to_owned();
+    let form = "application/x-www-form-urlencoded".to_owned();
+    sending.body = Some((form, b"field=kept".to_vec()));
+    let answer = browser.send(&sending);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let newer = given(&answer).expect("a newer token").to_owned();
+    let request = application.last();
+    assert_eq!(
+        (&*request.method, &*request.body),
+        ("POST", &b"field=kept"[..])
+    );
+    assert_eq!(request.cookies(COOKIE), [newer], "not the one that ran out");
+    // The old cookie once more, as of a request that was on its way.
+    let again = proxy.get("/x", &cookie_line(&old));
+    assert_eq!(again.status, 200);
+    assert!(given(&again).is_some());
+}
+
+#[test]
+fn lesson_09_a_hundred_requests_at_the_end_make_one_renewal() {
+    let application = Application::start();
+    let provider = Provider::start(0);
+    let proxy = short(&application).at(&provider).start();
+    let browser = proxy.signed_in(&new_person("crowd"));
+    let old = cookie(&browser);
+    run_out(&old);
+    let before = provider.asked("POST /token");
+    let line = cookie_line(&old);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let one = || scope.spawn(|| proxy.get("/x", &line).status);
+        let all: Vec<_> = (0..100).map(|_| one()).collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 100]);
+    assert_eq!(provider.asked("POST /token"), before + 1);
+}
+
+/// The same over two nodes with one database: one of them asks, and both hand out what it got.
+#[test]
+fn lesson_09_two_nodes_renew_a_session_once() {
+    let application = Application::start();
+    let (provider, postgres) = (Provider::start(0), Postgres::shared());
+    let database = postgres.database();
+    let one = short(&application)
+        .on_postgres(postgres, &database)
+        .at(&provider)
+        .start();
+    let other = short(&application)
+        .public_origin(one.origin())
+        .on_postgres(postgres, &database)
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let old = cookie(&one.signed_in(&new_person("nodes")));
+    run_out(&old);
+    let before = provider.asked("POST /token");
+    let line = cookie_line(&old);
+    let nodes = [&one, &other];
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..40)
+            .map(|number| {
+                let (node, line) = (nodes[number % 2], &line);
+                let host = one.host();
+                scope.spawn(move || get(node.address, host, &node.path("/x"), line))
+            })
+            .collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let tokens: std::collections::BTreeSet<_> = answers
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            given(answer).expect("a newer token").to_owned()
+        })
+        .collect();
+    assert_eq!(tokens.len(), 1, "every node hands out the same");
+    assert_eq!(provider.asked("POST /token"), before + 1);
+}
+
+/// A provider that answers 503 for as long as it likes logs nobody out.
+#[test]
+fn lesson_10_a_provider_that_is_down_ends_no_session() {
+    let application = Application::start();
+    let provider = Provider::start(0);
+    let proxy = short(&application).at(&provider).start();
+    let browser = proxy.signed_in(&new_person("patient"));
+    provider.fail("/token", 503);
+    let old = cookie(&browser);
+    run_out(&old);
+    let answer = browser.visit(&proxy.url("/x"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let extended = given(&answer)
+        .expect("a token that lasts until the next try")
+        .to_owned();
+    assert_eq!(payload(&extended)["sid"], payload(&old)["sid"]);
+    assert_eq!(application.last().cookies(COOKIE), [extended]);
+    assert_eq!(proxy.metric("vestibule_renewals_total", &["put-off"]), 1.0);
+    proxy.wait_for_log("the renewal of a session is put off");
+    let asked = provider.asked("POST /token");
+    for _ in 0..20 {
+        assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+    }
+    assert_eq!(
+        provider.asked("POST /token"),
+        asked,
+        "it is left alone for a while"
+    );
+}
+
+/// With UserInfo unreachable nothing is mapped, so the renewal waits, and the rotated refresh token is not lost.
+#[test]
+fn user_info_that_does_not_answer_puts_a_renewal_off() {
+    let application = Application::start();
+    let provider = Provider::start(0);
+    let proxy = short(&application)
+        .with("[[providers]]", "user_info", "\"always\"")
+        .at(&provider)
+        .start();
+    let user = new_person("halfway");
+    let browser = proxy.signed_in(&user);
+    provider.fail("/me", 503);
+    provider.claim(
+        &user,
+        &json!({"preferred_username": user, "family_name": "Changed"}),
+    );
+    run_out(&cookie(&browser));
+    assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+    assert_eq!(proxy.users()[0]["name"], "Family", "nothing is mapped");
+    // Once it answers again the next try goes through, with the refresh token of the one that was put off.
+    provider.fail("/me", 0);
+    let name = || proxy.users()[0]["name"] == "Changed";
+    wait_for("the next renewal", 3 * PATIENCE, || {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(
+            browser.visit(&proxy.url("/x")).status,
+            200,
+            "{}",
+            proxy.log()
+        );
+        name().then_some(())
+    });
+}
+
+#[test]
+fn invalid_grant_ends_the_session() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application).at(provider).start();
+    let user = new_person("revoked");
+    let browser = proxy.signed_in(&user);
+    let old = cookie(&browser);
+    provider.revoke(&user);
+    run_out(&old);
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 401);
+    assert_eq!(proxy.metric("vestibule_renewals_total", &["ended"]), 1.0);
+    proxy.wait_for_log("invalid_grant");
+    assert_eq!(proxy.get("/x", &cookie_line(&old)).status, 401);
+}
+
+/// Lesson 13: mapping, status and access rules are decided again at each renewal.
+#[test]
+fn lesson_13_a_renewal_maps_the_claims_again() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application)
+        .with(
+            "[access]",
+            "rules",
+            "[{ require = \"claims.department != 'left'\", message = \"You have left.\" }]",
+        )
+        .maps("department", "\"department\"")
+        .at(provider)
+        .start();
+    let user = new_person("moving");
+    let claims = |department: &str, name: &str| json!({"preferred_username": user, "family_name": name, "department": department});
+    provider.claim(&user, &claims("sales", "Before"));
+    let browser = proxy.signed_in(&user);
+    provider.claim(&user, &claims("law", "After"));
+    run_out(&cookie(&browser));
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    let users = proxy.users();
+    assert_eq!(
+        (&users[0]["name"], &users[0]["department"]),
+        (&json!("After"), &json!("law"))
+    );
+    provider.claim(&user, &claims("left", "After"));
+    run_out(&cookie(&browser));
+    assert_eq!(
+        browser.fetch(&proxy.url("/x")).status,
+        401,
+        "the session ends"
+    );
+    let page = browser.navigate(&proxy.url("/x"));
+    assert_eq!(page.answer.status, 403);
+    assert!(page.answer.text().contains("You have left."));
+}
+
+#[test]
+fn max_lifetime_is_the_end_of_renewals() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application)
+        .with("[session]", "lifetime", "\"3s\"")
+        .with("[session]", "max_lifetime", "\"8s\"")
+        .at(provider)
+        .start();
+    let browser = proxy.signed_in(&new_person("mortal"));
+    let first = payload(&cookie(&browser));
+    let begun = first["iat"].as_i64().unwrap();
+    run_out(&cookie(&browser));
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    run_out(&cookie(&browser));
+    // Whatever was given last ends with the session.
+    let last = browser.fetch(&proxy.url("/x"));
+    if last.status == 200 {
+        assert_eq!(payload(&cookie(&browser))["exp"].as_i64(), Some(begun + 8));
+        run_out(&cookie(&browser));
+    }
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 401);
+}
+
+#[test]
+fn a_session_that_nobody_uses_ends() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = Setup::new(&application)
+        .with("[session]", "idle_timeout", "\"5s\"")
+        .at(provider)
+        .start();
+    let (busy, idle) = (
+        proxy.signed_in(&new_person("busy")),
+        proxy.signed_in(&new_person("idle")),
+    );
+    for _ in 0..7 {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(busy.fetch(&proxy.url("/x")).status, 200, "{}", proxy.log());
+    }
+    assert_eq!(idle.fetch(&proxy.url("/x")).status, 401);
+    assert_eq!(proxy.get("/x", &cookie_line(&cookie(&idle))).status, 401);
+}
+
+/// One node sees the requests, the other hears of them through the store.
+#[test]
+fn nodes_share_the_last_use_of_a_session() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let postgres = Postgres::shared();
+    let database = postgres.database();
+    let idle = |setup: Setup| {
+        setup
+            .with("[session]", "idle_timeout", "\"6s\"")
+            .on_postgres(postgres, &database)
+    };
+    let one = idle(Setup::new(&application)).at(provider).start();
+    let other = idle(Setup::new(&application).public_origin(one.origin()))
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let browser = one.signed_in(&new_person("shared"));
+    let line = cookie_line(&cookie(&browser));
+    let there = || get(other.address, one.host(), &other.path("/x"), &line).status;
+    assert_eq!(there(), 200);
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(one.get("/x", &line).status, 200);
+    }
+    assert_eq!(there(), 200, "in use on the other node");
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(there(), 401);
+    assert_eq!(one.get("/x", &line).status, 401);
+}
+
+/// Only a renewal would bring another token: signing out forestalls it.
+#[test]
+fn signing_out_with_a_token_that_ran_out_ends_the_session() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = short(&application).at(provider).start();
+    let browser = proxy.signed_in(&new_person("leaving"));
+    let old = cookie(&browser);
+    run_out(&old);
+    browser.visit(&proxy.url("/auth/logout"));
+    assert_eq!(proxy.get("/x", &cookie_line(&old)).status, 401);
+}
+
+/// Tokens under a key that signs no more are good, and are minted anew at the next request.
+#[test]
+fn tokens_of_a_demoted_key_are_minted_anew() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let mut proxy = Setup::new(&application)
+        .file(
+            "session_key_2",
+            "another session key of the tests, long enough",
+        )
+        .at(provider)
+        .start();
+    let browser = proxy.signed_in(&new_person("keys"));
+    let old = cookie(&browser);
+    let path = proxy.file("proxy.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let keys = "[{ id = \"1\", secret = { file = \"session_key\" } }]";
+    let both = "[{ id = \"2\", secret = { file = \"session_key_2\" } }, { id = \"1\", secret = { file = \"session_key\" } }]";
+    std::fs::write(&path, text.replace(keys, both)).unwrap();
+    proxy.restart();
+    application.forget();
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    let newer = cookie(&browser);
+    assert_ne!(old, newer);
+    assert_eq!(
+        application.last().cookies(COOKIE),
+        [&*newer],
+        "the application may know the new key only"
+    );
+    assert_eq!(payload(&old)["sid"], payload(&newer)["sid"]);
+    let header = jsonwebtoken::decode_header(&newer).unwrap();
+    assert_eq!(header.kid.as_deref(), Some("2"));
+    let answer = browser.fetch(&proxy.url("/y"));
+    assert_eq!((answer.status, given(&answer)), (200, None));
+}
+
+/// Lesson 25: the provider's tokens are in no file in the clear, in no log and in no header.
+#[test]
+fn lesson_25_refresh_tokens_are_sealed() {
+    let application = Application::start();
+    let provider = Provider::start(0);
+    let mut proxy = short(&application).at(&provider).start();
+    let browser = proxy.signed_in(&new_person("sealed"));
+    run_out(&cookie(&browser));
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    let tokens = provider.tokens();
+    assert!(tokens.len() >= 6, "two answers with three tokens each");
+    proxy.terminate();
+    assert_eq!(proxy.wait_until_ended(), Some(0));
+    for entry in std::fs::read_dir(proxy.file("")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for token in &tokens {
+            let found = bytes
+                .windows(token.len())
+                .any(|window| window == token.as_bytes());
+            assert!(!found, "a token in the clear");
+        }
+    }
+    let log = proxy.log();
+    let headers: Vec<_> = application
+        .received()
+        .into_iter()
+        .flat_map(|it| it.headers)
+        .collect();
+    for token in &tokens {
+        assert!(!log.contains(token));
+        assert!(headers.iter().all(|(_, value)| !value.contains(token)));
+    }
+}
+
+/// Nobody knows then whether a session may be renewed: those that are known here go on.
+#[test]
+fn sessions_go_on_while_the_store_is_down() {
+    let application = Application::start();
+    let (provider, mut postgres) = (Provider::shared(), Postgres::start());
+    let database = postgres.database();
+    let proxy = short(&application)
+        .on_postgres(&postgres, &database)
+        .at(provider)
+        .start();
+    let browser = proxy.signed_in(&new_person("stored"));
+    let old = cookie(&browser);
+    postgres.stop();
+    run_out(&old);
+    let answer = browser.visit(&proxy.url("/x"));
+    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), proxy.log());
+    let foreign = proxy.get("/x", &cookie_line("a.b.c"));
+    assert_eq!(foreign.status, 401);
+    postgres.start_again();
+    wait_for("the store", PATIENCE, || {
+        (proxy.metric("vestibule_store_up", &[]) == 1.0).then_some(())
+    });
+    assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+}

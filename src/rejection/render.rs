@@ -51,7 +51,8 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         Kind::SignInCookieMissing | Kind::ForeignSignIn | Kind::SignInUsed => {
             &[Way::StartAgain, Way::Home]
         }
-        Kind::SignInNeeded => &[Way::SignIn],
+        Kind::SignInNeeded | Kind::FormNotKept => &[Way::SignIn],
+        Kind::FormGone | Kind::FormOfAnother => &[Way::Home],
         Kind::RuleDenied => &[Way::Home],
         Kind::Conflict | Kind::Refused { .. } | Kind::ProviderRefused { .. } => {
             &[Way::OtherAccount, Way::TryAgain]
@@ -189,7 +190,10 @@ mod tests {
             Kind::SignInCookieMissing => Kind::ForeignSignIn,
             Kind::ForeignSignIn => Kind::SignInUsed,
             Kind::SignInUsed => Kind::SignInNeeded,
-            Kind::SignInNeeded => Kind::AccessTokenNeeded,
+            Kind::SignInNeeded => Kind::FormNotKept,
+            Kind::FormNotKept => Kind::FormGone,
+            Kind::FormGone => Kind::FormOfAnother,
+            Kind::FormOfAnother => Kind::AccessTokenNeeded,
             Kind::AccessTokenNeeded => Kind::AccessTokenMalformed,
             Kind::AccessTokenMalformed => Kind::AccessTokenInvalid { expired: true },
             Kind::AccessTokenInvalid { .. } => Kind::AccessTokenInsufficient {

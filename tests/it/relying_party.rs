@@ -187,6 +187,8 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             same_site_none: false,
             idle_timeout: None,
             refresh: true,
+            kept_form_size: 0,
+            kept_form_lifetime: Duration::from_secs(900),
         },
         store: Store {
             place: vestibule::config::StorePlace::Sqlite("vestibule.db".into()),

@@ -153,6 +153,8 @@ pub enum Kind {
     RouteDenied,
     /// 403: the user is signed in, but the route's rule does not hold for them.
     RuleDenied,
+    /// 403: a page of another site would change something with the person's session.
+    ForeignOrigin,
     /// 403: the provider answered with an error, such as `access_denied`.
     ProviderRefused { provider: String, error: String },
     /// 403: the provider's token failed a check.
@@ -216,6 +218,7 @@ impl Kind {
             Kind::AccessTokenInsufficient { .. }
             | Kind::RouteDenied
             | Kind::RuleDenied
+            | Kind::ForeignOrigin
             | Kind::ProviderRefused { .. }
             | Kind::TokenInvalid { .. }
             | Kind::Conflict
@@ -299,6 +302,7 @@ impl Kind {
             Kind::AccessTokenInsufficient { .. } => "access-token-insufficient",
             Kind::RouteDenied => "route-denied",
             Kind::RuleDenied => "rule-denied",
+            Kind::ForeignOrigin => "foreign-origin",
             Kind::ProviderRefused { .. } => "provider-refused",
             Kind::TokenInvalid { .. } => "token-invalid",
             Kind::Conflict => "conflict",
@@ -337,6 +341,7 @@ impl Kind {
             | Kind::AccessTokenInsufficient { .. }
             | Kind::RouteDenied
             | Kind::RuleDenied
+            | Kind::ForeignOrigin
             | Kind::NotFound
             | Kind::MethodNotAllowed { .. }
             | Kind::RequestTimeout

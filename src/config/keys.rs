@@ -258,6 +258,7 @@ pub const KEYS: &[Key] = &[
     value("session.idle_timeout", Duration, r#""off""#),
     value("session.refresh", Bool, "true"),
     value("session.same_site", Text, r#""lax""#),
+    value("session.trusted_origins", List, "[]"),
     absent("store", Table),
     value("store.url", Text, r#""sqlite:vestibule.db""#),
     absent("store.password", Secret),

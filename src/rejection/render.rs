@@ -52,7 +52,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
             &[Way::StartAgain, Way::Home]
         }
         Kind::SignInNeeded => &[Way::SignIn],
-        Kind::RuleDenied => &[Way::Home],
+        Kind::RuleDenied | Kind::ForeignOrigin => &[Way::Home],
         Kind::Conflict | Kind::Refused { .. } | Kind::ProviderRefused { .. } => {
             &[Way::OtherAccount, Way::TryAgain]
         }
@@ -197,7 +197,8 @@ mod tests {
             },
             Kind::AccessTokenInsufficient { .. } => Kind::RouteDenied,
             Kind::RouteDenied => Kind::RuleDenied,
-            Kind::RuleDenied => Kind::ProviderRefused {
+            Kind::RuleDenied => Kind::ForeignOrigin,
+            Kind::ForeignOrigin => Kind::ProviderRefused {
                 provider: text(),
                 error: text(),
             },
@@ -264,7 +265,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 32);
+        assert_eq!(kinds.len(), 33);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {
@@ -391,7 +392,10 @@ mod tests {
     fn sign_in_refusals_offer_another_account_and_another_try() {
         for kind in every_kind() {
             if kind.status() != StatusCode::FORBIDDEN
-                || matches!(kind, Kind::RouteDenied | Kind::RuleDenied)
+                || matches!(
+                    kind,
+                    Kind::RouteDenied | Kind::RuleDenied | Kind::ForeignOrigin
+                )
                 || matches!(kind, Kind::AccessTokenInsufficient { .. })
             {
                 continue;

@@ -90,6 +90,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "La route de ce chemin dans proxy.toml a un `require`, évalué sur les revendications de la personne lors de sa connexion",
             ],
         },
+        Kind::ForeignOrigin => Texts {
+            title: "Un autre site l’a demandé",
+            explanation: "Une page d’un autre site a essayé de modifier quelque chose ici en votre nom, et ce site ne connaît pas cette page. La requête n’a pas été transmise, et rien n’a été modifié.",
+            advice: "Si c’était votre intention, faites-le dans l’application elle-même.",
+            checks: &[
+                "`session.same_site` vaut \"none\"\u{a0}: `session.trusted_origins` doit énumérer les origines des portails qui envoient des formulaires ici ou ouvrent des connexions",
+            ],
+        },
         Kind::ProviderRefused { .. } => Texts {
             title: "Le fournisseur a refusé la connexion",
             explanation: "Le fournisseur de connexion a mis fin à la connexion par une erreur. Vous l’avez peut-être annulée, ou votre compte n’y a pas accès à cette application.",

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod keys;
 mod run;
+mod sessions;
 mod users;
 
 use std::ffi::OsString;
@@ -113,6 +114,11 @@ enum Command {
         #[command(subcommand)]
         command: Users,
     },
+    /// See who is signed in, and sign people out
+    Sessions {
+        #[command(subcommand)]
+        command: Sessions,
+    },
     /// Make secrets and keys
     Keys {
         #[command(subcommand)]
@@ -216,6 +222,32 @@ enum Users {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Sessions {
+    /// List live sessions
+    List {
+        /// Those of one user
+        #[arg(long, value_name = "USERNAME")]
+        user: Option<String>,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// End sessions: every node refuses them within a second
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    End {
+        /// Their ids, as sessions list shows them
+        #[arg(group = "which", value_name = "SESSION")]
+        ids: Vec<String>,
+        /// All of one user
+        #[arg(long, group = "which", value_name = "USERNAME")]
+        user: Option<String>,
+        /// Everybody's
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+}
+
 /// Who somebody is to a provider.
 #[derive(Debug, clap::Args)]
 struct Identity {
@@ -278,6 +310,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             explain::explain(&load(path)?, about, provider.as_deref(), json)
         }
         Command::Users { command } => users::run(&load(path)?, command),
+        Command::Sessions { command } => sessions::run(&load(path)?, command),
         Command::Keys {
             command: Keys::Generate { algorithm, out },
         } => keys::generate(algorithm, out.as_deref()),

@@ -8,6 +8,7 @@ mod callback;
 mod login;
 mod logout;
 mod page;
+mod provider_logout;
 mod recurrence;
 mod renewal;
 mod session;
@@ -98,10 +99,12 @@ pub struct Asked {
     pub uri: Uri,
     /// The header section, stripped.
     pub headers: HeaderMap,
+    /// The body, where an endpoint reads it.
+    pub body: Bytes,
 }
 
 impl Asked {
-    /// What an endpoint needs of a request; its body is not among it.
+    /// What an endpoint needs of a request, but for its body.
     pub fn of<B>(stripped: &Stripped<B>, id: RequestId) -> Self {
         Self {
             id,
@@ -109,7 +112,13 @@ impl Asked {
             method: stripped.method().clone(),
             uri: stripped.uri().clone(),
             headers: stripped.headers().clone(),
+            body: Bytes::new(),
         }
+    }
+
+    /// The same with a body.
+    pub fn with(self, body: Bytes) -> Self {
+        Self { body, ..self }
     }
 
     /// The value of a query parameter, form-decoded; `None` where it is absent or stands twice.
@@ -142,6 +151,8 @@ impl Endpoints {
         let allow = match endpoint {
             Endpoint::Callback(_) => "GET",
             Endpoint::Logout => "GET, HEAD, POST",
+            Endpoint::BackchannelLogout => "POST",
+            Endpoint::FrontchannelLogout => "GET",
             _ => "GET, HEAD",
         };
         if !allow.split(", ").any(|method| asked.method == method) {
@@ -156,6 +167,8 @@ impl Endpoints {
             Endpoint::Callback(name) => self.callback(name.as_deref(), &asked).await,
             Endpoint::Logout => self.logout(&asked).await,
             Endpoint::LogoutReturn => self.logout_return(&asked).await,
+            Endpoint::BackchannelLogout => self.backchannel_logout(&asked).await,
+            Endpoint::FrontchannelLogout => self.frontchannel_logout(&asked).await,
             Endpoint::Session => self.session(&asked).await,
             Endpoint::Jwks => self.jwks(),
         }

@@ -191,6 +191,23 @@ impl<B> Stripped<B> {
         &self.0.body
     }
 
+    /// The body, taken out of the request.
+    pub fn replace_body<C>(self, other: C) -> (Stripped<C>, B) {
+        let held = *self.0;
+        let emptied = Held {
+            parts: held.parts,
+            body: other,
+            set_aside: held.set_aside,
+            upgrade: held.upgrade,
+            forwarded_host: held.forwarded_host,
+            client: held.client,
+            named: held.named,
+            dropped: held.dropped,
+            odd_framing: held.odd_framing,
+        };
+        (Stripped(Box::new(emptied)), held.body)
+    }
+
     /// The address of the client: the peer's, or what a trusted peer says it is.
     pub fn client(&self) -> IpAddr {
         self.0.client

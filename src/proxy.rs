@@ -3,6 +3,7 @@
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
 mod bearer;
+mod body;
 mod host;
 mod origin;
 mod reader;
@@ -407,7 +408,16 @@ impl Proxy {
     }
 
     async fn own(&self, endpoint: Endpoint, stripped: Stripped<Arriving>, id: RequestId) -> Answer {
-        let (asked, endpoints) = (Asked::of(&stripped, id), Arc::clone(&self.endpoints));
+        let endpoints = Arc::clone(&self.endpoints);
+        let mut asked = Asked::of(&stripped, id);
+        let (stripped, body) = stripped.replace_body(());
+        match body::read(body, endpoint.body_limit()).await {
+            Ok(body) => asked = asked.with(body),
+            Err(kind) => {
+                let rejection = Rejection::of(kind);
+                return self.reject(rejection, &stripped, id, AccessLabel::Own, None);
+            }
+        }
         let answered = self
             .control
             .spawn(async move { endpoints.answer(endpoint, asked).await })
@@ -468,10 +478,10 @@ impl Proxy {
         }
     }
 
-    fn reject(
+    fn reject<B>(
         &self,
         rejection: Rejection,
-        stripped: &Stripped<Arriving>,
+        stripped: &Stripped<B>,
         id: RequestId,
         access: AccessLabel,
         route: Option<&config::Route>,

@@ -9,6 +9,9 @@ use crate::config::{self, Access, Config};
 
 pub use path::{Ambiguous, Clarity, clarity};
 
+/// A form with one logout token, in bytes.
+const LOGOUT_TOKEN_BODY: usize = 32 * 1024;
+
 /// One of our own endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the design's table of endpoints defines them")]
@@ -18,8 +21,20 @@ pub enum Endpoint {
     Callback(Option<String>),
     Logout,
     LogoutReturn,
+    BackchannelLogout,
+    FrontchannelLogout,
     Session,
     Jwks,
+}
+
+impl Endpoint {
+    /// Bytes of the body that it reads.
+    pub fn body_limit(&self) -> usize {
+        match self {
+            Self::BackchannelLogout => LOGOUT_TOKEN_BODY,
+            _ => 0,
+        }
+    }
 }
 
 /// What becomes of a path.
@@ -130,6 +145,8 @@ impl Routes {
             "callback" => Some(Endpoint::Callback(None)),
             "logout" => Some(Endpoint::Logout),
             "logout/return" => Some(Endpoint::LogoutReturn),
+            "backchannel-logout" => Some(Endpoint::BackchannelLogout),
+            "frontchannel-logout" => Some(Endpoint::FrontchannelLogout),
             "session" => Some(Endpoint::Session),
             "jwks" => Some(Endpoint::Jwks),
             _ => rest

@@ -268,6 +268,11 @@ fn keep_up(
         (0..endpoints.servers.count())
             .map(|index| tokio::spawn(Arc::clone(&endpoints.servers).stay_checked(index))),
     );
+    let listener = Arc::clone(endpoints);
+    tasks.push(tokio::spawn(async move {
+        let heard = |sid: &str| listener.sessions.heard_of_end(sid);
+        listener.store.tell_ends(heard).await;
+    }));
     let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
     tasks.push(tokio::spawn(async move {
         loop {

@@ -13,6 +13,7 @@ mod directory_file;
 mod facts;
 mod fault;
 mod housekeeping;
+mod notification;
 mod provider_logout;
 mod push;
 mod renewal;
@@ -40,7 +41,9 @@ pub use fault::Error;
 pub use provider_logout::{LogoutRecord, ProviderLogout};
 pub use push::{Push, PushState, Settlement};
 pub use renewal::{Claim, Claimed};
-pub use sessions::{NewSession, OpenSessionError, RecordedClaims, Renewable, SessionRecord};
+pub use sessions::{
+    ListedSession, NewSession, OpenSessionError, RecordedClaims, Renewable, SessionRecord,
+};
 pub use skeleton::{Skeleton, forbidden_character};
 pub use standing::{ChangedUser, Standing};
 pub use users::Cursor;

@@ -191,7 +191,12 @@ fn session(dialect: Dialect, access: Access) -> &'static str {
 }
 
 fn options(place: &StorePlace) -> Result<AnyConnectOptions, sqlx::Error> {
-    let url = match place {
+    connection_url(place).parse()
+}
+
+/// With the password: not for any log.
+pub(super) fn connection_url(place: &StorePlace) -> String {
+    match place {
         StorePlace::Sqlite(file) => {
             let file = file.as_os_str().as_encoded_bytes();
             let file = percent_encode(file, NON_ALPHANUMERIC);
@@ -206,8 +211,7 @@ fn options(place: &StorePlace) -> Result<AnyConnectOptions, sqlx::Error> {
             }
             url.into()
         }
-    };
-    url.parse()
+    }
 }
 
 /// Readable by its owner only: it holds people's data. SQLite gives its side files the same mode.

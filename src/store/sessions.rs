@@ -84,6 +84,25 @@ pub struct SessionRecord {
     pub ended: bool,
 }
 
+/// A session as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// The token's `sid`.
+    pub sid: String,
+    /// The user's name.
+    pub username: String,
+    /// The provider's name.
+    pub provider: String,
+    /// When the person signed in.
+    pub created_at: UnixSeconds,
+    /// When it ends by itself.
+    pub expires_at: UnixSeconds,
+    /// Whether it has a refresh token.
+    pub renewable: bool,
+    /// When it was last seen in use; 0 where nobody asks.
+    pub seen_at: UnixSeconds,
+}
+
 /// The claims that a user signed in with last, as the newest session that is kept has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedClaims {
@@ -234,6 +253,64 @@ impl Store {
             .bind(now)
             .fetch_all(&self.0.pools.reader);
         self.within_patience(look).await
+    }
+
+    /// A page of at most `limit` live sessions in the order of their ids, behind `after`; of one user, by id, or of
+    /// all.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn sessions(
+        &self,
+        user: Option<&str>,
+        after: &str,
+        limit: u32,
+        now: UnixSeconds,
+    ) -> Result<Vec<ListedSession>, Error> {
+        let look = sqlx::query(
+            "select sid, username, provider, s.created_at, expires_at, seen_at, \
+             case when refresh_token is null then 0 else 1 end as renewable \
+             from sessions s join users u on u.id = s.user_id \
+             where sid > $1 and expires_at > $2 and ended_at is null and ($3 = '' or s.user_id = $3) \
+             order by sid limit $4",
+        )
+        .bind(after)
+        .bind(now)
+        .bind(user.unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&self.0.pools.reader);
+        let listed = |row: &AnyRow| {
+            Ok(ListedSession {
+                sid: row.try_get("sid")?,
+                username: row.try_get("username")?,
+                provider: row.try_get("provider")?,
+                created_at: row.try_get("created_at")?,
+                expires_at: row.try_get("expires_at")?,
+                renewable: row.try_get::<i64, _>("renewable")? == 1,
+                seen_at: row.try_get("seen_at")?,
+            })
+        };
+        self.within_patience(async { look.await?.iter().map(listed).collect() })
+            .await
+    }
+
+    /// Ends every session of one user, by id, or of all; how many there were.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn end_sessions(&self, user: Option<&str>, now: UnixSeconds) -> Result<u64, Error> {
+        let statement = self.0.dialect.pick(
+            "update sessions set ended_at = $1 \
+             where ended_at is null and expires_at > $1 and ($2 = '' or user_id = $2)",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where ended_at is null and expires_at > $1 and ($2 = '' or user_id = $2)",
+        );
+        let update = sqlx::query(statement)
+            .bind(now)
+            .bind(user.unwrap_or_default())
+            .execute(&self.0.pools.writer);
+        let ended = self.within_patience(update).await?;
+        Ok(ended.rows_affected())
     }
 
     /// How many sessions are live.

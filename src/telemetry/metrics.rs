@@ -52,6 +52,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabel, Counter>,
     directory_files: Family<DirectoryLabels, Counter>,
     renewals: Family<LoginLabels, Counter>,
+    provider_logouts: Family<LoginLabels, Counter>,
     pushes: Family<DirectoryLabels, Counter>,
     push_pending: Gauge,
     upstream_up: Family<ServerLabel, Gauge>,
@@ -111,6 +112,12 @@ impl Metrics {
             "What became of renewals of sessions",
             renewals.clone(),
         );
+        let provider_logouts = Family::default();
+        registry.register(
+            "provider_logouts",
+            "What came of logouts that providers told",
+            provider_logouts.clone(),
+        );
         let (pushes, push_pending) = (Family::default(), Gauge::default());
         registry.register("push", "What became of pushes to receivers", pushes.clone());
         registry.register(
@@ -130,6 +137,7 @@ impl Metrics {
             reloads,
             directory_files,
             renewals,
+            provider_logouts,
             pushes,
             push_pending,
             upstream_up,
@@ -156,6 +164,16 @@ impl Metrics {
     /// Counts what came of the renewal of a session.
     pub fn renewal(&self, provider: &str, outcome: &'static str) {
         self.renewals
+            .get_or_create(&LoginLabels {
+                provider: provider.to_owned(),
+                outcome,
+            })
+            .inc();
+    }
+
+    /// Counts what came of a logout that a provider told.
+    pub fn provider_logout(&self, provider: &str, outcome: &'static str) {
+        self.provider_logouts
             .get_or_create(&LoginLabels {
                 provider: provider.to_owned(),
                 outcome,

@@ -7,8 +7,9 @@ use std::path::Path;
 use sqlx::{Connection as _, SqliteConnection};
 use vestibule::config::{StorePlace, UserField, UserStatus};
 use vestibule::store::{
-    Access, Administered, AuditRow, Change, Error, Facts, NewSession, OpenSessionError, PushState,
-    Question, Renewable, Settlement, Store, User, Wanted,
+    Access, Administered, AuditRow, Change, Claim, Error, Facts, LogoutRecord, NewSession,
+    OpenSessionError, ProviderLogout, PushState, Question, Renewable, Settlement, Store, User,
+    Wanted,
 };
 
 use crate::support::postgres::Postgres;
@@ -229,6 +230,96 @@ mod contract {
         assert_eq!(store.audit(all[1].id, 1).await.unwrap(), all[2..3]);
         store.keep_house(NOW, NOW).await.unwrap();
         assert_eq!(store.audit(0, 10).await.unwrap(), all[2..]);
+    }
+
+    pub(super) async fn a_logout_of_the_provider_counts_once_and_is_remembered(store: &Store) {
+        write(store, user("1", "alice")).await;
+        store.open_session(&session(1, NOW + 60)).await.unwrap();
+        store.open_session(&session(2, NOW + 60)).await.unwrap();
+        let logout = |jti: &str, sid: Option<&str>, issued_at| ProviderLogout {
+            provider: "one".into(),
+            jti: jti.into(),
+            sid: sid.map(str::to_owned),
+            subject: Some("alice".into()),
+            issued_at,
+            kept_until: NOW + 100,
+        };
+        let by_sid = logout("a", Some("theirs1"), NOW);
+        let ended = |count| Ok::<_, ()>(LogoutRecord::Ended(count));
+        assert_eq!(store.log_out(&by_sid, NOW).await.map_err(drop), ended(1));
+        let again = store.log_out(&by_sid, NOW).await;
+        assert_eq!(again.map_err(drop), Ok(LogoutRecord::Replayed));
+        let too_early = logout("b", None, NOW - 1);
+        assert_eq!(store.log_out(&too_early, NOW).await.map_err(drop), ended(0));
+        let by_subject = logout("c", None, NOW);
+        assert_eq!(
+            store.log_out(&by_subject, NOW).await.map_err(drop),
+            ended(1)
+        );
+        let mut ends = store.ended_within(60, NOW).await.unwrap();
+        ends.sort();
+        assert_eq!(ends, ["sid1", "sid2"]);
+        let late = store.open_session(&session(3, NOW + 60)).await;
+        assert!(
+            matches!(late, Err(OpenSessionError::LoggedOut)),
+            "by its subject"
+        );
+        let later = NewSession {
+            issued_at: NOW + 1,
+            ..session(4, NOW + 60)
+        };
+        store.open_session(&later).await.unwrap();
+        store.keep_house(NOW + 101, NOW).await.unwrap();
+        store.open_session(&session(5, NOW + 200)).await.unwrap();
+    }
+
+    pub(super) async fn one_renewal_of_a_session_is_in_flight(store: &Store) {
+        write(store, user("1", "alice")).await;
+        store.open_session(&session(1, NOW + 60)).await.unwrap();
+        let Ok(Claim::Ours(claimed)) = store.claim_renewal("sid1", "first", NOW).await else {
+            panic!("nobody else renews it");
+        };
+        assert_eq!(claimed.held, session(1, NOW + 60).renewable);
+        assert_eq!((&*claimed.nonce, &*claimed.user), ("nonce1", "1"));
+        let other = store.claim_renewal("sid1", "second", NOW).await;
+        assert_eq!(other.map_err(drop), Ok(Claim::Theirs));
+        store.keep_refresh_token("sid1", &[9]).await.unwrap();
+        let mut held = claimed.held.clone();
+        held.token = Some(vec![4]);
+        let foreign = store.settle_renewal("sid1", "second", &held, NOW).await;
+        assert!(!foreign.unwrap(), "not the lease");
+        assert!(
+            store
+                .settle_renewal("sid1", "first", &held, NOW)
+                .await
+                .unwrap()
+        );
+        let Ok(Claim::Ours(next)) = store.claim_renewal("sid1", "third", NOW).await else {
+            panic!("the lease was given back");
+        };
+        held.refresh_token = Some(vec![9]);
+        assert_eq!(next.held, held, "the rotated token stays");
+        store.end_session("sid1", NOW).await.unwrap();
+        assert!(
+            !store
+                .settle_renewal("sid1", "third", &held, NOW)
+                .await
+                .unwrap()
+        );
+        let ended = store.claim_renewal("sid1", "fourth", NOW).await;
+        assert_eq!(ended.map_err(drop), Ok(Claim::Ended));
+        let unknown = store.claim_renewal("nobody", "fourth", NOW).await;
+        assert_eq!(unknown.map_err(drop), Ok(Claim::Ended));
+    }
+
+    pub(super) async fn the_last_use_of_a_session_is_the_latest(store: &Store) {
+        write(store, user("1", "alice")).await;
+        store.open_session(&session(1, NOW + 60)).await.unwrap();
+        for at in [NOW + 5, NOW + 3] {
+            store.note_seen(&[("sid1".into(), at)]).await.unwrap();
+        }
+        let record = store.session("sid1").await.unwrap().unwrap();
+        assert_eq!(record.seen_at, NOW + 5);
     }
 
     pub(super) async fn one_sign_in_opens_one_session(store: &Store) {
@@ -619,7 +710,8 @@ both_keep! {
     users_are_found_by_identity_and_by_name, identities_keep_their_order_and_their_user,
     a_username_given_up_stays_reserved, users_are_listed_page_by_page,
     one_transaction_decides_on_what_the_last_one_wrote, the_audit_trail_is_written_with_its_change,
-    one_sign_in_opens_one_session, a_session_that_ended_stays_ended,
+    a_logout_of_the_provider_counts_once_and_is_remembered, one_renewal_of_a_session_is_in_flight,
+    the_last_use_of_a_session_is_the_latest, one_sign_in_opens_one_session, a_session_that_ended_stays_ended,
     housekeeping_drops_what_is_long_over, logins_are_noted_and_written_later, answers_a_ping,
     what_an_administrator_decides_is_kept_apart, many_names_are_decided_in_one_transaction,
     users_are_counted_one_by_one, an_identity_that_is_left_out_is_forgotten,

@@ -103,6 +103,8 @@ function provider(issuer, keys) {
     conformIdTokenClaims: false,
     findAccount: account,
     loadExistingGrant: agreed,
+    // Its own would not reach a client on loopback.
+    fetch: (url, { dispatcher: _, ...options }) => globalThis.fetch(url, options),
     // Who may use refresh tokens gets them without the consent page that the standard asks for.
     issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
@@ -134,7 +136,7 @@ function provider(issuer, keys) {
   built.on('grant.success', ({ body }) => {
     seen.secrets.push(...['access_token', 'id_token', 'refresh_token'].flatMap((name) => body[name] ?? []));
   });
-  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'server_error', 'userinfo.error']) {
+  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'server_error', 'userinfo.error', 'backchannel.error']) {
     built.on(event, (_ctx, error) => console.error(event, error.error ?? '', error.error_description ?? error.stack));
   }
   return built.callback();

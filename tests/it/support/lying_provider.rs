@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -155,6 +155,16 @@ impl LyingProvider {
     /// Seconds until ID tokens expire.
     pub(crate) fn set_lifetime(&self, seconds: i64) {
         self.state().lifetime = seconds;
+    }
+
+    /// A JWT with these claims, signed by the key of its key set.
+    pub(crate) fn signed(&self, typ: &str, claims: &Value) -> String {
+        let state = self.state();
+        let header = json!({ "alg": state.key.algorithm(), "kid": state.kid, "typ": typ });
+        let encode = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let input = format!("{}.{}", encode(&header), encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(state.key.sign(input.as_bytes()));
+        format!("{input}.{signature}")
     }
 
     /// Signs with another key from now on; the key set holds that one alone.

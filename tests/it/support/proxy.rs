@@ -178,6 +178,14 @@ impl Setup {
         self
     }
 
+    /// Its provider tells it of logouts (Back-Channel Logout 1.0).
+    pub(crate) fn told_of_logouts(mut self) -> Self {
+        let url = format!("{}/auth/backchannel-logout", self.public_url());
+        self.client_metadata["backchannel_logout_uri"] = json!(url);
+        self.client_metadata["backchannel_logout_session_required"] = json!(true);
+        self
+    }
+
     /// What `server.public_url` will be.
     pub(crate) fn public_url(&self) -> String {
         format!("{}{}", self.public_origin, self.base)

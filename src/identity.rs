@@ -258,6 +258,11 @@ impl<B> Stripped<B> {
         self.0.dropped
     }
 
+    /// Whether the client asks for another protocol on this connection (RFC 9110 7.8).
+    pub fn upgrades(&self) -> bool {
+        self.0.upgrade.is_some()
+    }
+
     /// Whether it came with another transfer coding than one `chunked` (RFC 9112 6.1).
     pub fn odd_framing(&self) -> bool {
         self.0.odd_framing

@@ -6,6 +6,7 @@ mod bearer;
 mod body;
 mod form;
 mod host;
+mod origin;
 mod reader;
 mod reading;
 
@@ -33,6 +34,7 @@ use crate::telemetry::{RequestId, RequestIds};
 use crate::upstream::{Application, Arriving, Body, Fault};
 
 use host::{Host, Hosts};
+use origin::Origins;
 use reader::Reader;
 use reading::well_formed;
 
@@ -42,6 +44,7 @@ pub struct Proxy {
     identity: Rc<Identity>,
     application: Application,
     hosts: Hosts,
+    origins: Origins,
     recent: Recent,
     recent_bearers: RecentBearers,
     login: String,
@@ -101,6 +104,7 @@ impl Proxy {
                 Arc::clone(&metrics),
             ),
             hosts: Hosts::new(&config.server),
+            origins: Origins::new(config),
             login: format!("{}/login", config.server.auth_prefix()),
             origin: config.server.public_url.origin(),
             base_path: config.server.public_url.base_path().to_owned(),
@@ -306,6 +310,9 @@ impl Proxy {
         rule: Option<usize>,
         reader: &Reader,
     ) -> Answer {
+        if let Err(rejection) = self.origins.judge(&stripped) {
+            return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
+        }
         let found = match self.session_of(stripped.headers(), reader.id).await {
             Ok(Some(found)) => found,
             Ok(None) => return self.without_session(stripped, route, reader.id).await,
@@ -365,9 +372,10 @@ impl Proxy {
             return;
         }
         let token = String::from_utf8_lossy(remembered.token());
-        let cookie = self.endpoints.sessions.cookies().set_session(&token);
         let headers = response.headers_mut();
-        headers.append(SET_COOKIE, cookie);
+        for cookie in self.endpoints.sessions.cookies().set_session(&token) {
+            headers.append(SET_COOKIE, cookie);
+        }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 

@@ -159,6 +159,8 @@ pub enum Kind {
     RouteDenied,
     /// 403: the user is signed in, but the route's rule does not hold for them.
     RuleDenied,
+    /// 403: a page of another site would change something with the person's session.
+    ForeignOrigin,
     /// 403: the provider answered with an error, such as `access_denied`.
     ProviderRefused { provider: String, error: String },
     /// 403: the provider's token failed a check.
@@ -225,6 +227,7 @@ impl Kind {
             | Kind::FormOfAnother
             | Kind::RouteDenied
             | Kind::RuleDenied
+            | Kind::ForeignOrigin
             | Kind::ProviderRefused { .. }
             | Kind::TokenInvalid { .. }
             | Kind::Conflict
@@ -311,6 +314,7 @@ impl Kind {
             Kind::AccessTokenInsufficient { .. } => "access-token-insufficient",
             Kind::RouteDenied => "route-denied",
             Kind::RuleDenied => "rule-denied",
+            Kind::ForeignOrigin => "foreign-origin",
             Kind::ProviderRefused { .. } => "provider-refused",
             Kind::TokenInvalid { .. } => "token-invalid",
             Kind::Conflict => "conflict",
@@ -352,6 +356,7 @@ impl Kind {
             | Kind::AccessTokenInsufficient { .. }
             | Kind::RouteDenied
             | Kind::RuleDenied
+            | Kind::ForeignOrigin
             | Kind::NotFound
             | Kind::MethodNotAllowed { .. }
             | Kind::RequestTimeout

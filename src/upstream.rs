@@ -191,6 +191,7 @@ impl Application {
         self.rules
             .headers
             .to_browser(response.headers_mut(), &self.metrics);
+        self.rules.headers.frame(response.headers_mut());
         if let Some(refusal) = expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
             let close = HeaderValue::from_static("close");

@@ -260,6 +260,7 @@ pub const KEYS: &[Key] = &[
     value("session.kept_form_size", Size, r#""1 MiB""#),
     value("session.kept_form_lifetime", Duration, r#""15m""#),
     value("session.same_site", Text, r#""lax""#),
+    value("session.trusted_origins", List, "[]"),
     absent("store", Table),
     value("store.url", Text, r#""sqlite:vestibule.db""#),
     absent("store.password", Secret),

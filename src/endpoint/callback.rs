@@ -50,7 +50,7 @@ impl Endpoints {
                 self.recurrence
                     .signed_in(binding.unwrap_or_default(), response.return_to(), now);
                 let set = self.sessions.cookies().set_session(&token);
-                redirect(StatusCode::SEE_OTHER, response.return_to(), [set])
+                redirect(StatusCode::SEE_OTHER, response.return_to(), set)
             }
             Err(rejection) => {
                 self.metrics

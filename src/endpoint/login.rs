@@ -7,8 +7,11 @@ use super::page::{self, Choice};
 use super::{Asked, Audience, Endpoints, redirect};
 use crate::environment::random_text;
 use crate::oidc::{AuthorizationRequest, RelyingParty};
-use crate::page::Language;
+use crate::page::{Language, Policy};
 use crate::rejection::{Kind, Rejection, respond};
+
+/// The parameter of `login` with which a sign-in stays in its frame.
+const IN_FRAME: &str = "in_frame";
 
 /// How a sign-in starts.
 pub(super) struct Start<'a> {
@@ -38,10 +41,11 @@ impl Endpoints {
         }
         match Audience::of(&asked.method, &asked.headers) {
             Audience::Window => {}
+            Audience::Frame if self.stays_in_frame(asked) => {}
             Audience::Frame => {
                 // This very address again, in a window: provider and account stay as they were picked.
                 let here = asked.uri.path_and_query().map(|target| target.as_str());
-                return framed(asked, here.unwrap_or_default(), &return_to);
+                return self.framed(asked, here.unwrap_or_default(), &return_to);
             }
             Audience::Program => {
                 let rejection = Rejection::of(Kind::SignInNeeded);
@@ -95,7 +99,24 @@ impl Endpoints {
     pub fn break_out(&self, asked: &Asked) -> Response<Bytes> {
         let return_to = self.safe_return(asked.uri.path_and_query().map(|target| target.as_str()));
         let links = self.links(Some(&return_to));
-        framed(asked, &links.sign_in.unwrap_or_default(), &return_to)
+        self.framed(asked, &links.sign_in.unwrap_or_default(), &return_to)
+    }
+
+    /// Providers refuse to be framed unless they were told otherwise, so the sign-in opens in the top window or in a
+    /// new one; where sessions may live in frames, the person may try it here too.
+    fn framed(&self, asked: &Asked, sign_in: &str, return_to: &str) -> Response<Bytes> {
+        let in_frame = self.config.session.same_site_none.then(|| {
+            let login = self.links(Some(return_to)).sign_in.unwrap_or_default();
+            format!("{login}&{IN_FRAME}=1")
+        });
+        let language = Language::of_request(&asked.headers);
+        let page = page::frame_breakout(language, sign_in, return_to, in_frame.as_deref());
+        respond(StatusCode::UNAUTHORIZED, page)
+    }
+
+    /// The person chose to sign in inside of the frame.
+    fn stays_in_frame(&self, asked: &Asked) -> bool {
+        self.config.session.same_site_none && asked.parameter(IN_FRAME).as_deref() == Some("1")
     }
 
     fn choose(&self, asked: &Asked, start: &Start<'_>) -> Response<Bytes> {
@@ -105,14 +126,18 @@ impl Endpoints {
             false => links.sign_in,
         };
         let login = login.unwrap_or_default();
+        let (place, policy) = match self.stays_in_frame(asked) {
+            true => (format!("&{IN_FRAME}=1"), Policy::Framed),
+            false => (String::new(), Policy::Closed),
+        };
         let choice = |party: &std::sync::Arc<RelyingParty>| Choice {
             label: party.name().to_owned(),
-            href: format!("{login}&provider={}", party.name()),
+            href: format!("{login}&provider={}{place}", party.name()),
         };
         let choices: Vec<_> = self.parties.iter().map(choice).collect();
         respond(
             StatusCode::OK,
-            page::chooser(Language::of_request(&asked.headers), &choices),
+            page::chooser(Language::of_request(&asked.headers), &choices, policy),
         )
     }
 
@@ -153,7 +178,7 @@ impl Endpoints {
         match party.authorization_url(&request, &self.sealer, &*self.random, now) {
             Ok(url) => {
                 let set = known.is_none().then(|| cookies.set_sign_in(&binding));
-                redirect(StatusCode::FOUND, url.as_str(), set)
+                redirect(StatusCode::FOUND, url.as_str(), set.into_iter().flatten())
             }
             Err(down) => {
                 self.metrics.login(party.name(), "provider-down");
@@ -168,13 +193,4 @@ impl Endpoints {
             }
         }
     }
-}
-
-/// Providers refuse to be framed, so the sign-in opens in the top window or in a new one.
-fn framed(asked: &Asked, sign_in: &str, return_to: &str) -> Response<Bytes> {
-    let language = Language::of_request(&asked.headers);
-    respond(
-        StatusCode::UNAUTHORIZED,
-        page::frame_breakout(language, sign_in, return_to),
-    )
 }

@@ -19,7 +19,7 @@ pub(super) struct Choice {
 }
 
 /// Several providers, none picked.
-pub(super) fn chooser(language: Language, choices: &[Choice]) -> Document {
+pub(super) fn chooser(language: Language, choices: &[Choice], policy: Policy) -> Document {
     let title = language.pick(
         "How would you like to sign in?",
         "Choisissez votre connexion",
@@ -38,7 +38,7 @@ pub(super) fn chooser(language: Language, choices: &[Choice]) -> Document {
             }
         }
     };
-    Document::page(language, title, body, Policy::Closed)
+    Document::page(language, title, body, policy)
 }
 
 /// The session has ended; nothing here signs anybody in again by itself.
@@ -80,8 +80,14 @@ pub(super) fn confirm_logout(language: Language, action: &str, stay: &str) -> Do
 }
 
 /// A navigation inside a frame without a session: providers refuse to be framed, so the sign-in
-/// opens in the whole window, or in a new one, after which `here` is loaded again in the frame.
-pub(super) fn frame_breakout(language: Language, sign_in: &str, here: &str) -> Document {
+/// opens in the whole window, or in a new one, after which `here` is loaded again in the frame. `in_frame` is
+/// for a provider that lets itself be framed.
+pub(super) fn frame_breakout(
+    language: Language,
+    sign_in: &str,
+    here: &str,
+    in_frame: Option<&str>,
+) -> Document {
     let title = language.pick("Please sign in", "Veuillez vous connecter");
     let explanation = language.pick(
         "There is no session, or it has ended, and signing in is not possible inside this part of the page.",
@@ -100,6 +106,9 @@ pub(super) fn frame_breakout(language: Language, sign_in: &str, here: &str) -> D
         ul.actions {
             li { a.button href=(sign_in) target="_top" { (in_this_window) } }
             li { a.button.plain href=(sign_in) target="_blank" rel="noopener" { (in_new_window) } }
+            @if let Some(in_frame) = in_frame {
+                li { a.button.plain href=(in_frame) { (language.pick("Try it here", "Essayer ici")) } }
+            }
             li { a.button.plain href=(here) { (language.pick("Load again", "Recharger")) } }
         }
     };
@@ -128,10 +137,10 @@ mod tests {
             href: HOSTILE.into(),
         };
         [
-            chooser(language, &[choice]),
+            chooser(language, &[choice], Policy::Closed),
             signed_out(language, HOSTILE),
             confirm_logout(language, HOSTILE, HOSTILE),
-            frame_breakout(language, HOSTILE, HOSTILE),
+            frame_breakout(language, HOSTILE, HOSTILE, Some(HOSTILE)),
         ]
     }
 
@@ -160,7 +169,13 @@ mod tests {
 
     #[test]
     fn the_frame_page_opens_the_sign_in_in_the_top_window() {
-        let page = frame_breakout(Language::English, "/wfgen/auth/login?return_to=%2Fa", "/a");
+        let page = frame_breakout(
+            Language::English,
+            "/wfgen/auth/login?return_to=%2Fa",
+            "/a",
+            None,
+        );
+        assert!(!page.body.contains("Try it here"));
         let button =
             "<a class=\"button\" href=\"/wfgen/auth/login?return_to=%2Fa\" target=\"_top\">";
         assert!(page.body.contains(button), "{}", page.body);
@@ -185,7 +200,7 @@ mod tests {
             label: label.into(),
             href: format!("/auth/login?provider={}", label.len()),
         });
-        let page = chooser(Language::French, &choices).body;
+        let page = chooser(Language::French, &choices, Policy::Closed).body;
         for choice in &choices {
             let link = format!("href=\"{}\">{}</a>", choice.href, choice.label);
             assert!(page.contains(&link), "{page}");

@@ -52,8 +52,9 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
             &[Way::StartAgain, Way::Home]
         }
         Kind::SignInNeeded | Kind::FormNotKept => &[Way::SignIn],
-        Kind::FormGone | Kind::FormOfAnother => &[Way::Home],
-        Kind::RuleDenied => &[Way::Home],
+        Kind::FormGone | Kind::FormOfAnother | Kind::RuleDenied | Kind::ForeignOrigin => {
+            &[Way::Home]
+        }
         Kind::Conflict | Kind::Refused { .. } | Kind::ProviderRefused { .. } => {
             &[Way::OtherAccount, Way::TryAgain]
         }
@@ -201,7 +202,8 @@ mod tests {
             },
             Kind::AccessTokenInsufficient { .. } => Kind::RouteDenied,
             Kind::RouteDenied => Kind::RuleDenied,
-            Kind::RuleDenied => Kind::ProviderRefused {
+            Kind::RuleDenied => Kind::ForeignOrigin,
+            Kind::ForeignOrigin => Kind::ProviderRefused {
                 provider: text(),
                 error: text(),
             },
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 32);
+        assert_eq!(kinds.len(), 36);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {
@@ -395,7 +397,13 @@ mod tests {
     fn sign_in_refusals_offer_another_account_and_another_try() {
         for kind in every_kind() {
             if kind.status() != StatusCode::FORBIDDEN
-                || matches!(kind, Kind::RouteDenied | Kind::RuleDenied)
+                || matches!(
+                    kind,
+                    Kind::RouteDenied
+                        | Kind::RuleDenied
+                        | Kind::ForeignOrigin
+                        | Kind::FormOfAnother
+                )
                 || matches!(kind, Kind::AccessTokenInsufficient { .. })
             {
                 continue;

@@ -125,6 +125,7 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::AccessTokenInvalid { .. }
         | Kind::RouteDenied
         | Kind::RuleDenied
+        | Kind::ForeignOrigin
         | Kind::Conflict
         | Kind::Inactive
         | Kind::TokenTooLarge

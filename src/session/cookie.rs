@@ -98,7 +98,8 @@ impl Cookies {
     /// `Set-Cookie` with the id of a form that is kept for so long.
     pub fn set_form(&self, id: &str, lifetime: std::time::Duration) -> HeaderValue {
         let lifetime = cookie::time::Duration::seconds(lifetime.as_secs() as i64);
-        self.header(&self.form, id, &self.path, Some(lifetime))
+        // Forms of windows are kept alone, so no frame's jar is meant.
+        self.header(&self.form, id, &self.path, Some(lifetime), false)
     }
 
     /// Expires it.
@@ -108,6 +109,7 @@ impl Cookies {
             "",
             &self.path,
             Some(cookie::time::Duration::ZERO),
+            false,
         )
     }
 
@@ -124,12 +126,12 @@ impl Cookies {
 
     /// `Set-Cookie` with a session token. It lasts as long as the browser's session; the token itself
     /// says when it ends.
-    pub fn set_session(&self, token: &str) -> HeaderValue {
+    pub fn set_session(&self, token: &str) -> Vec<HeaderValue> {
         self.set(&self.session, token)
     }
 
     /// `Set-Cookie` with the value that sign-ins of this browser are bound to.
-    pub fn set_sign_in(&self, binding: &str) -> HeaderValue {
+    pub fn set_sign_in(&self, binding: &str) -> Vec<HeaderValue> {
         self.set(&self.sign_in, binding)
     }
 
@@ -144,12 +146,33 @@ impl Cookies {
         paths.dedup();
         paths
             .iter()
-            .map(|path| self.header(&self.session, "", path, Some(cookie::time::Duration::ZERO)))
+            .flat_map(|path| {
+                self.fields(&self.session, "", path, Some(cookie::time::Duration::ZERO))
+            })
             .collect()
     }
 
-    fn set(&self, name: &str, value: &str) -> HeaderValue {
-        self.header(name, value, &self.path, None)
+    fn set(&self, name: &str, value: &str) -> Vec<HeaderValue> {
+        self.fields(name, value, &self.path, None)
+    }
+
+    /// In a foreign site's frame a browser takes a cookie into the jar of all sites, or where it keeps third
+    /// parties out, a partitioned one into the frame's own (CHIPS). Which it does is not known here, and neither
+    /// is seen by the other, so there are both.
+    fn fields(
+        &self,
+        name: &str,
+        value: &str,
+        path: &str,
+        max_age: Option<cookie::time::Duration>,
+    ) -> Vec<HeaderValue> {
+        let partitioned: &[bool] = if self.same_site_none {
+            &[false, true]
+        } else {
+            &[false]
+        };
+        let field = |partitioned: &bool| self.header(name, value, path, max_age, *partitioned);
+        partitioned.iter().map(field).collect()
     }
 
     fn header(
@@ -158,6 +181,7 @@ impl Cookies {
         value: &str,
         path: &str,
         max_age: Option<cookie::time::Duration>,
+        partitioned: bool,
     ) -> HeaderValue {
         let same_site = match self.same_site_none {
             true => cookie::SameSite::None,
@@ -167,6 +191,7 @@ impl Cookies {
             .path(path)
             .http_only(true)
             .secure(self.secure)
+            .partitioned(partitioned)
             .same_site(same_site);
         if let Some(max_age) = max_age {
             cookie = cookie.max_age(max_age);
@@ -247,8 +272,20 @@ mod tests {
         let cookies = cookies();
         assert_eq!(
             cookies.set_session("t"),
-            "wfgen_token=t; HttpOnly; SameSite=Lax; Secure; Path=/wfgen"
+            ["wfgen_token=t; HttpOnly; SameSite=Lax; Secure; Path=/wfgen"]
         );
+        let framed = Cookies {
+            same_site_none: true,
+            ..cookies.clone()
+        };
+        assert_eq!(
+            framed.set_session("t"),
+            [
+                "wfgen_token=t; HttpOnly; SameSite=None; Secure; Path=/wfgen",
+                "wfgen_token=t; HttpOnly; SameSite=None; Partitioned; Secure; Path=/wfgen"
+            ]
+        );
+        assert_eq!(framed.expire_session().len(), 6);
         let expired: Vec<_> = cookies
             .expire_session()
             .iter()

@@ -2,7 +2,8 @@
 //! cookies of our names go, and addresses of the server become the public ones.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, LOCATION, SET_COOKIE, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -18,6 +19,8 @@ pub(super) struct ResponseHeaders {
     cookies: Cookies,
     public_origin: String,
     authorities: Vec<String>,
+    /// Content-Security-Policy with those who may show the application, where some are named.
+    frame_ancestors: Option<HeaderValue>,
 }
 
 impl ResponseHeaders {
@@ -32,6 +35,7 @@ impl ResponseHeaders {
             cookies: Cookies::new(config),
             public_origin: public.origin(),
             authorities: servers.chain([public.authority.clone()]).collect(),
+            frame_ancestors: frame_ancestors(&config.session.trusted_origins),
         }
     }
 
@@ -42,6 +46,7 @@ impl ResponseHeaders {
             cookies,
             public_origin: String::new(),
             authorities: Vec::new(),
+            frame_ancestors: None,
         }
     }
 
@@ -74,6 +79,14 @@ impl ResponseHeaders {
         let location = headers.get(LOCATION).filter(|_| leads_on);
         if let Some(location) = location.and_then(|location| self.public_location(location)) {
             headers.insert(LOCATION, location);
+        }
+    }
+
+    /// Beside the application's own policy, which can only narrow it further (CSP 3 8.1): in the frame of a site that
+    /// is not trusted people could be made to click.
+    pub(super) fn frame(&self, headers: &mut HeaderMap) {
+        if let Some(ancestors) = &self.frame_ancestors {
+            headers.append(CONTENT_SECURITY_POLICY, ancestors.clone());
         }
     }
 
@@ -181,6 +194,12 @@ pub(super) fn one_length(headers: &mut HeaderMap) {
     headers.insert(CONTENT_LENGTH, length);
 }
 
+fn frame_ancestors(trusted: &[String]) -> Option<HeaderValue> {
+    let listed = format!("frame-ancestors 'self' {}", trusted.join(" "));
+    let value = HeaderValue::from_str(&listed).ok();
+    value.filter(|_| !trusted.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +210,7 @@ mod tests {
             cookies: Cookies::named("wfgen_token", "/wfgen"),
             public_origin: "https://workflow.example.com".into(),
             authorities: vec!["127.0.0.1:8081".into(), "workflow.example.com".into()],
+            frame_ancestors: None,
         };
         let public = |text: &'static str| {
             headers

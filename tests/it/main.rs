@@ -16,6 +16,7 @@ mod directories;
 mod drain;
 mod endpoints;
 mod forwarding;
+mod frames;
 mod http2;
 mod identity;
 mod informational;

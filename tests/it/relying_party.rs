@@ -185,6 +185,7 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             lifetime: Lifetime::IdToken,
             max_lifetime: Duration::from_secs(86_400),
             same_site_none: false,
+            trusted_origins: Vec::new(),
             idle_timeout: None,
             refresh: true,
             kept_form_size: 0,

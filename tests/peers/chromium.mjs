@@ -12,14 +12,21 @@
 //   {"do": "evaluate", "tab": 0, "text": JS}   {"value": …}, once it is settled
 //   {"do": "picture", "tab": 0, "file": F}    a screenshot
 //
+// By default it keeps third parties out, as browsers do now; the argument `third-party-cookies` lets them in.
+//
 // A failure answers {"error": text}. The browser ends, and its profile with it, when stdin does.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 const profile = mkdtempSync(join(tmpdir(), 'chromium-profile-'));
+if (process.argv[2] === 'third-party-cookies') {
+  mkdirSync(join(profile, 'Default'));
+  const preferences = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
+  writeFileSync(join(profile, 'Default', 'Preferences'), JSON.stringify(preferences));
+}
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: '/usr/bin/chromium',
   headless: true,

@@ -37,6 +37,8 @@ pub struct Session {
     pub kept_form_lifetime: Duration,
     /// `SameSite=None` instead of `Lax`.
     pub same_site_none: bool,
+    /// With `SameSite=None`: origins, as browsers write them, that may do more than look, and show the application.
+    pub trusted_origins: Vec<String>,
 }
 
 /// One of `session.keys` or `session.sealing_keys`.

@@ -49,6 +49,23 @@ pub(super) fn alias(value: &Value<'_>) -> Option<String> {
     }
 }
 
+/// An entry of `session.trusted_origins`, as browsers write it in Origin (RFC 6454 6.2).
+pub(super) fn origin(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let expected = r#"an origin such as "https://portal.example.com""#;
+    let url = http_url(value, text, expected)?;
+    if !matches!(raw_path(text), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return value.refuse(
+            expected,
+            "write no path: an origin is scheme, host and port",
+        );
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        value.warn("whoever is on the network can pretend to be this http origin; use https");
+    }
+    Some(url.origin().ascii_serialization())
+}
+
 /// An entry of `upstream.servers`.
 pub(super) fn upstream_server(value: &Value<'_>) -> Option<UpstreamServer> {
     let text = value.text()?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use super::secret;
+use super::{address, secret};
 use crate::config::file::Section;
 use crate::config::unit::show_duration;
 use crate::config::value::Value;
@@ -72,6 +72,7 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
     let same_site_none = section.get("same_site", |value| {
         value.choice(&[("lax", false), ("none", true)])
     });
+    let trusted_origins = section.get("trusted_origins", |value| value.set(address::origin));
     let session = Session {
         cookie: cookie?,
         keys: keys?,
@@ -88,10 +89,12 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
         kept_form_size: kept_form_size? as usize,
         kept_form_lifetime: kept_form_lifetime?,
         same_site_none: same_site_none?,
+        trusted_origins: trusted_origins?,
     };
     let checks = [
         check_lifetimes(section, &session),
         check_same_site(section, &session, server?),
+        check_trusted_origins(section, &session),
         check_cookie_prefix(section, &session, &server?.public_url),
     ];
     checks.iter().all(Option::is_some).then_some(session)
@@ -118,6 +121,25 @@ fn check_same_site(section: &Section<'_>, session: &Session, server: &Server) ->
             "browsers take SameSite=None cookies over https only",
         ),
         false => Some(()),
+    }
+}
+
+fn check_trusted_origins(section: &Section<'_>, session: &Session) -> Option<()> {
+    match (session.same_site_none, session.trusted_origins.is_empty()) {
+        (false, false) => section.refuse(
+            "trusted_origins",
+            r#"origins, with same_site = "lax""#,
+            r#"none, or same_site = "none""#,
+            "with lax no foreign site's request comes with the session",
+        ),
+        (true, true) => {
+            section.warn(
+                "trusted_origins",
+                "empty, so any site may show the application in a frame and have people click there; name the portals",
+            );
+            Some(())
+        }
+        _ => Some(()),
     }
 }
 

@@ -110,6 +110,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "The route of this path in proxy.toml has a `require`; it was decided on the person’s claims at their sign-in",
             ],
         },
+        Kind::ForeignOrigin => Texts {
+            title: "Another site asked for this",
+            explanation: "A page of another site tried to change something here in your name, and this site does not know that page. The request was not passed on, and nothing was changed.",
+            advice: "If you meant to do this, do it in the application itself.",
+            checks: &[
+                "`session.same_site` is \"none\", so `session.trusted_origins` must list the origins of portals that send forms here or open connections",
+            ],
+        },
         Kind::ProviderRefused { .. } => Texts {
             title: "The provider did not sign you in",
             explanation: "The sign-in provider ended the sign-in with an error. You may have cancelled it, or your account may not be allowed to use this application there.",

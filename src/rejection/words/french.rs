@@ -42,10 +42,10 @@ pub(super) fn texts(kind: &Kind) -> Texts {
         },
         Kind::FormNotKept => Texts {
             title: "Votre envoi n’a pas été enregistré",
-            explanation: "Votre session avait pris fin entre-temps : votre envoi n’a donc pas été transmis, et il n’a pas pu être conservé non plus.",
+            explanation: "Votre session avait pris fin entre-temps : votre envoi n’a donc pas été transmis, et il n’a pas pu être conservé non plus.",
             advice: "Connectez-vous dans une autre fenêtre, revenez ici avec le bouton Précédent du navigateur, puis envoyez de nouveau.",
             checks: &[
-                "Les formulaires jusqu’à `session.kept_form_size` sont conservés le temps de la connexion ; la ligne du journal portant cet identifiant dit pourquoi celui-ci ne l’a pas été",
+                "Les formulaires jusqu’à `session.kept_form_size` sont conservés le temps de la connexion ; la ligne du journal portant cet identifiant dit pourquoi celui-ci ne l’a pas été",
             ],
         },
         Kind::FormGone => Texts {
@@ -110,6 +110,14 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Si vous devriez y avoir accès, adressez-vous à votre administrateur. Une modification de votre compte prend effet à la prochaine connexion.",
             checks: &[
                 "La route de ce chemin dans proxy.toml a un `require`, évalué sur les revendications de la personne lors de sa connexion",
+            ],
+        },
+        Kind::ForeignOrigin => Texts {
+            title: "Un autre site l’a demandé",
+            explanation: "Une page d’un autre site a essayé de modifier quelque chose ici en votre nom, et ce site ne connaît pas cette page. La requête n’a pas été transmise, et rien n’a été modifié.",
+            advice: "Si c’était votre intention, faites-le dans l’application elle-même.",
+            checks: &[
+                "`session.same_site` vaut \"none\"\u{a0}: `session.trusted_origins` doit énumérer les origines des portails qui envoient des formulaires ici ou ouvrent des connexions",
             ],
         },
         Kind::ProviderRefused { .. } => Texts {

@@ -21,6 +21,11 @@ impl Chromium {
         Self(Peer::start("chromium.mjs", &[]).0)
     }
 
+    /// One that takes cookies of foreign sites' frames, as it does where an administrator says so.
+    pub(crate) fn start_with_third_party_cookies() -> Self {
+        Self(Peer::start("chromium.mjs", &["third-party-cookies"]).0)
+    }
+
     #[track_caller]
     fn run(&mut self, command: &Value) -> Value {
         let result = self.0.ask(command);

@@ -24,6 +24,7 @@ mod journey;
 mod limits;
 mod listeners;
 mod logout;
+mod loops;
 mod operation;
 mod postgres;
 mod provider_logout;

@@ -5,6 +5,7 @@
 
 mod audience;
 mod callback;
+mod kept_form;
 mod login;
 mod logout;
 mod page;
@@ -39,6 +40,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
 pub use audience::Audience;
+pub use kept_form::{Delivery, KeptForm, is_form};
 use recurrence::Recurrence;
 pub use renewal::Recognised;
 

@@ -10,7 +10,10 @@ mod strip;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, UPGRADE, VIA};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, ORIGIN, RANGE, REFERER, UPGRADE, VIA,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use ipnet::IpNet;
@@ -23,6 +26,7 @@ use crate::session::{Cookies, Remembered, Session, pairs};
 use connection::{belongs_to_connection, odd_framing, without_connection_fields};
 pub use strip::StripList;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -120,6 +124,19 @@ impl Behalf<'_> {
     }
 }
 
+/// What a form's own request said of it.
+#[derive(Debug)]
+pub struct SentForm {
+    /// Bytes of the body.
+    pub length: u64,
+    /// Content-Type.
+    pub content_type: HeaderValue,
+    /// Origin: the application's own.
+    pub origin: HeaderValue,
+    /// Referer.
+    pub referer: Option<HeaderValue>,
+}
+
 /// A request whose inbound identity is gone: the only form in which it is looked at further. In a box,
 /// since it is handed on many times.
 #[derive(Debug)]
@@ -189,6 +206,29 @@ impl<B> Stripped<B> {
     /// The body.
     pub fn body(&self) -> &B {
         &self.0.body
+    }
+
+    /// The same request sending a form that was kept, in place of the navigation that brought it back.
+    pub fn sending(mut self, form: SentForm, body: B) -> Self {
+        let parts = &mut self.0.parts;
+        parts.method = Method::POST;
+        // They are about the answer to a GET (RFC 9110 13.1, 14.2).
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+            parts.headers.remove(name);
+        }
+        parts.headers.insert(CONTENT_LENGTH, form.length.into());
+        parts.headers.insert(CONTENT_TYPE, form.content_type);
+        parts.headers.insert(ORIGIN, form.origin);
+        match form.referer {
+            Some(referer) => parts.headers.insert(REFERER, referer),
+            None => parts.headers.remove(REFERER),
+        };
+        if parts.headers.contains_key(SEC_FETCH_SITE) {
+            let same = HeaderValue::from_static("same-origin");
+            parts.headers.insert(SEC_FETCH_SITE, same);
+        }
+        self.0.body = body;
+        self
     }
 
     /// The body, taken out of the request.

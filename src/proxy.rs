@@ -4,6 +4,7 @@
 
 mod bearer;
 mod body;
+mod form;
 mod host;
 mod origin;
 mod reader;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::bearer::RecentBearers;
 use crate::config::{self, Access};
-use crate::endpoint::{Asked, Audience, Endpoints};
+use crate::endpoint::{Asked, Audience, Endpoints, is_form};
 use crate::identity::{Borne, Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
 use crate::route::{Ambiguous, Destination, Endpoint};
@@ -70,6 +71,16 @@ struct Found {
     cookie: usize,
     /// Whether the browser is to be given its token.
     is_newer: bool,
+}
+
+impl Found {
+    fn borne(&self) -> Borne<'_> {
+        Borne {
+            session: &self.remembered,
+            cookie: self.cookie,
+            is_newer: self.is_newer,
+        }
+    }
 }
 
 impl Proxy {
@@ -304,7 +315,7 @@ impl Proxy {
         }
         let found = match self.session_of(stripped.headers(), reader.id).await {
             Ok(Some(found)) => found,
-            Ok(None) => return self.sign_in(&stripped, route, reader.id),
+            Ok(None) => return self.without_session(stripped, route, reader.id).await,
             Err(rejection) => {
                 return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
             }
@@ -314,15 +325,41 @@ impl Proxy {
             let rejection = Rejection::of(Kind::RuleDenied);
             return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
         }
-        let borne = Borne {
-            session: &found.remembered,
-            cookie: found.cookie,
-            is_newer: found.is_newer,
-        };
-        let outgoing = self.identity.of(stripped, borne, route);
+        if let Some(form) = self
+            .endpoints
+            .sessions
+            .cookies()
+            .form_value(stripped.headers())
+        {
+            let form = form.to_owned();
+            return Box::pin(self.form_of(&form, stripped, &found, route, reader)).await;
+        }
+        self.forward_as(&found, stripped, route, reader).await
+    }
+
+    /// Forwards as the session's user.
+    async fn forward_as(
+        &self,
+        found: &Found,
+        stripped: Stripped<Arriving>,
+        route: Option<&config::Route>,
+        reader: &Reader,
+    ) -> Answer {
+        let outgoing = self.identity.of(stripped, found.borne(), route);
         let answer = self.application.forward(outgoing, reader.started).await;
+        self.answered(answer, found, route, reader)
+    }
+
+    /// What the application answered a signed-in person.
+    fn answered(
+        &self,
+        answer: Result<Response<Body>, Fault>,
+        found: &Found,
+        route: Option<&config::Route>,
+        reader: &Reader,
+    ) -> Answer {
         let mut answer = self.forwarded(answer, reader, AccessLabel::Login, route);
-        self.watch_for_loops(&answer.response, session);
+        self.watch_for_loops(&answer.response, found.remembered.session());
         if found.is_newer {
             self.hand_out(&mut answer.response, &found.remembered);
         }
@@ -380,6 +417,20 @@ impl Proxy {
                     is_newer: recognised.is_newer,
                 }))
             }
+        }
+    }
+
+    /// No session: a form that a person sends is kept while they sign in.
+    async fn without_session(
+        &self,
+        stripped: Stripped<Arriving>,
+        route: Option<&config::Route>,
+        id: RequestId,
+    ) -> Answer {
+        match is_form(stripped.method(), stripped.headers()) {
+            // In a box: other requests need no room for what this one waits for.
+            true => Box::pin(self.keep_form(stripped, route, id)).await,
+            false => self.sign_in(&stripped, route, id),
         }
     }
 

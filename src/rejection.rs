@@ -141,6 +141,12 @@ pub enum Kind {
     SignInUsed,
     /// 401: no session, and not a navigation.
     SignInNeeded,
+    /// 401: a person sent a form when their session had ended, and it is not kept.
+    FormNotKept,
+    /// 410: a kept form was sent on already, or is kept no more.
+    FormGone,
+    /// 403: a kept form is somebody else's.
+    FormOfAnother,
     /// 401: no access token, where one is needed.
     AccessTokenNeeded,
     /// 400: no one access token can be read from the request.
@@ -212,10 +218,13 @@ impl Kind {
             | Kind::ForeignSignIn
             | Kind::SignInUsed
             | Kind::AccessTokenMalformed => StatusCode::BAD_REQUEST,
-            Kind::SignInNeeded | Kind::AccessTokenNeeded | Kind::AccessTokenInvalid { .. } => {
-                StatusCode::UNAUTHORIZED
-            }
+            Kind::SignInNeeded
+            | Kind::FormNotKept
+            | Kind::AccessTokenNeeded
+            | Kind::AccessTokenInvalid { .. } => StatusCode::UNAUTHORIZED,
+            Kind::FormGone => StatusCode::GONE,
             Kind::AccessTokenInsufficient { .. }
+            | Kind::FormOfAnother
             | Kind::RouteDenied
             | Kind::RuleDenied
             | Kind::ForeignOrigin
@@ -296,6 +305,9 @@ impl Kind {
             Kind::ForeignSignIn => "foreign-sign-in",
             Kind::SignInUsed => "sign-in-used",
             Kind::SignInNeeded => "sign-in-needed",
+            Kind::FormNotKept => "form-not-kept",
+            Kind::FormGone => "form-gone",
+            Kind::FormOfAnother => "form-of-another",
             Kind::AccessTokenNeeded => "access-token-needed",
             Kind::AccessTokenMalformed => "access-token-malformed",
             Kind::AccessTokenInvalid { .. } => "access-token-invalid",
@@ -335,6 +347,9 @@ impl Kind {
             | Kind::ForeignSignIn
             | Kind::SignInUsed
             | Kind::SignInNeeded
+            | Kind::FormNotKept
+            | Kind::FormGone
+            | Kind::FormOfAnother
             | Kind::AccessTokenNeeded
             | Kind::AccessTokenMalformed
             | Kind::AccessTokenInvalid { .. }

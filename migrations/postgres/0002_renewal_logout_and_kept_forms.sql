@@ -34,9 +34,12 @@ create index provider_logouts_end on provider_logouts (kept_until);
 -- Forms that met an ended session, sealed, until their person has signed in.
 create table kept_forms (
     id         text primary key,
+    -- Whose session it was: nobody fills the store alone.
+    owner      text not null,
     form       bytea not null,
     expires_at bigint not null
 );
+create index kept_forms_owner on kept_forms (owner);
 create index kept_forms_end on kept_forms (expires_at);
 
 -- Every way in which a session ends is heard by all nodes at its commit.

@@ -34,7 +34,10 @@ create index provider_logouts_end on provider_logouts (kept_until);
 -- Forms that met an ended session, sealed, until their person has signed in.
 create table kept_forms (
     id         text primary key not null,
+    -- Whose session it was: nobody fills the store alone.
+    owner      text not null,
     form       blob not null,
     expires_at integer not null
 ) strict;
+create index kept_forms_owner on kept_forms (owner);
 create index kept_forms_end on kept_forms (expires_at);

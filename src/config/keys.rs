@@ -257,6 +257,8 @@ pub const KEYS: &[Key] = &[
     value("session.max_lifetime", Duration, r#""24h""#),
     value("session.idle_timeout", Duration, r#""off""#),
     value("session.refresh", Bool, "true"),
+    value("session.kept_form_size", Size, r#""1 MiB""#),
+    value("session.kept_form_lifetime", Duration, r#""15m""#),
     value("session.same_site", Text, r#""lax""#),
     value("session.trusted_origins", List, "[]"),
     absent("store", Table),

@@ -8,7 +8,7 @@ use super::{Kind, Links};
 pub(super) fn of(kind: &Kind, links: &Links) -> Option<HeaderValue> {
     let (error, description) = match kind {
         // Browsers pass over a scheme that they do not know.
-        Kind::SignInNeeded => return Some(HeaderValue::from_static("Cookie")),
+        Kind::SignInNeeded | Kind::FormNotKept => return Some(HeaderValue::from_static("Cookie")),
         // RFC 6750 3.1: no error code for a client that did not know that a token is needed.
         Kind::AccessTokenNeeded => return challenge(links, ""),
         Kind::AccessTokenMalformed => (

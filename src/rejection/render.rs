@@ -51,8 +51,10 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         Kind::SignInCookieMissing | Kind::ForeignSignIn | Kind::SignInUsed => {
             &[Way::StartAgain, Way::Home]
         }
-        Kind::SignInNeeded => &[Way::SignIn],
-        Kind::RuleDenied | Kind::ForeignOrigin => &[Way::Home],
+        Kind::SignInNeeded | Kind::FormNotKept => &[Way::SignIn],
+        Kind::FormGone | Kind::FormOfAnother | Kind::RuleDenied | Kind::ForeignOrigin => {
+            &[Way::Home]
+        }
         Kind::Conflict | Kind::Refused { .. } | Kind::ProviderRefused { .. } => {
             &[Way::OtherAccount, Way::TryAgain]
         }
@@ -189,7 +191,10 @@ mod tests {
             Kind::SignInCookieMissing => Kind::ForeignSignIn,
             Kind::ForeignSignIn => Kind::SignInUsed,
             Kind::SignInUsed => Kind::SignInNeeded,
-            Kind::SignInNeeded => Kind::AccessTokenNeeded,
+            Kind::SignInNeeded => Kind::FormNotKept,
+            Kind::FormNotKept => Kind::FormGone,
+            Kind::FormGone => Kind::FormOfAnother,
+            Kind::FormOfAnother => Kind::AccessTokenNeeded,
             Kind::AccessTokenNeeded => Kind::AccessTokenMalformed,
             Kind::AccessTokenMalformed => Kind::AccessTokenInvalid { expired: true },
             Kind::AccessTokenInvalid { .. } => Kind::AccessTokenInsufficient {
@@ -265,7 +270,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 33);
+        assert_eq!(kinds.len(), 36);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {
@@ -394,7 +399,10 @@ mod tests {
             if kind.status() != StatusCode::FORBIDDEN
                 || matches!(
                     kind,
-                    Kind::RouteDenied | Kind::RuleDenied | Kind::ForeignOrigin
+                    Kind::RouteDenied
+                        | Kind::RuleDenied
+                        | Kind::ForeignOrigin
+                        | Kind::FormOfAnother
                 )
                 || matches!(kind, Kind::AccessTokenInsufficient { .. })
             {

@@ -117,6 +117,9 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::ForeignSignIn
         | Kind::SignInUsed
         | Kind::SignInNeeded
+        | Kind::FormNotKept
+        | Kind::FormGone
+        | Kind::FormOfAnother
         | Kind::AccessTokenNeeded
         | Kind::AccessTokenMalformed
         | Kind::AccessTokenInvalid { .. }

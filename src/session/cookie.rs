@@ -3,6 +3,7 @@
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
 use percent_encoding::percent_decode;
 
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::config::Config;
 pub struct Cookies {
     session: String,
     sign_in: String,
+    form: String,
     path: String,
     secure: bool,
     same_site_none: bool,
@@ -49,6 +51,7 @@ impl Cookies {
         Self {
             session: config.session.cookie.clone(),
             sign_in: format!("{}_sign_in", config.session.cookie),
+            form: format!("{}_form", config.session.cookie),
             path: config.server.public_url.base_path().to_owned(),
             secure: config.server.public_url.https,
             same_site_none: config.session.same_site_none,
@@ -60,6 +63,7 @@ impl Cookies {
         Self {
             session: session.into(),
             sign_in: format!("{session}_sign_in"),
+            form: format!("{session}_form"),
             path: path.into(),
             secure: true,
             same_site_none: false,
@@ -78,20 +82,42 @@ impl Cookies {
 
     /// The value of the sign-in cookie: 32 random bytes as base64url.
     pub fn sign_in_value<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h str> {
-        let binding = values(headers, &self.sign_in).find(|value| {
-            value.len() == 43
-                && value
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })?;
-        std::str::from_utf8(binding).ok()
+        random_value(headers, &self.sign_in)
+    }
+
+    /// The id of a form that is kept for this browser.
+    pub fn form_value<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let mut fields = headers.get_all(COOKIE).iter();
+        // Nearly every request has none: that is to be found out quickly.
+        let named = |field: &HeaderValue| memmem::find(field.as_bytes(), b"_form=").is_some();
+        fields
+            .any(named)
+            .then(|| random_value(headers, &self.form))?
+    }
+
+    /// `Set-Cookie` with the id of a form that is kept for so long.
+    pub fn set_form(&self, id: &str, lifetime: std::time::Duration) -> HeaderValue {
+        let lifetime = cookie::time::Duration::seconds(lifetime.as_secs() as i64);
+        // Forms of windows are kept alone, so no frame's jar is meant.
+        self.header(&self.form, id, &self.path, Some(lifetime), false)
+    }
+
+    /// Expires it.
+    pub fn expire_form(&self) -> HeaderValue {
+        self.header(
+            &self.form,
+            "",
+            &self.path,
+            Some(cookie::time::Duration::ZERO),
+            false,
+        )
     }
 
     /// Whether a cookie of this name is one of ours, in any case and with any escapes: such cookies
     /// never reach the application, and the application never sets them.
     pub fn is_ours(&self, name: &[u8]) -> bool {
         let named = |name: &[u8]| {
-            [&self.session, &self.sign_in]
+            [&self.session, &self.sign_in, &self.form]
                 .iter()
                 .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
         };
@@ -168,9 +194,10 @@ impl Cookies {
             .partitioned(partitioned)
             .same_site(same_site);
         if let Some(max_age) = max_age {
-            cookie = cookie
-                .max_age(max_age)
-                .expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
+            cookie = cookie.max_age(max_age);
+            if max_age.is_zero() {
+                cookie = cookie.expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
+            }
         }
         #[expect(
             clippy::expect_used,
@@ -178,6 +205,17 @@ impl Cookies {
         )]
         HeaderValue::from_str(&cookie.to_string()).expect("our cookies are visible ASCII")
     }
+}
+
+/// A value of 32 random bytes as base64url.
+fn random_value<'h>(headers: &'h HeaderMap, name: &'h str) -> Option<&'h str> {
+    let value = values(headers, name).find(|value| {
+        value.len() == 43
+            && value
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    })?;
+    std::str::from_utf8(value).ok()
 }
 
 fn values<'h>(headers: &'h HeaderMap, wanted: &'h str) -> impl Iterator<Item = &'h [u8]> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::token::Genuine;
@@ -109,6 +110,20 @@ impl Sessions {
             return Ok(None);
         }
         Ok(sighted(session, genuine, now))
+    }
+
+    /// Session id and username of a genuine token that ran out, but not before `since`, or whose session was ended.
+    pub fn former(
+        &self,
+        headers: &HeaderMap,
+        since: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Option<(String, String)> {
+        self.cookies.session_values(headers).find_map(|token| {
+            let genuine = self.keys.verify(std::str::from_utf8(token).ok()?, now)?;
+            let username = genuine.claims.get(&self.username_claim)?.as_str()?;
+            (genuine.expires_at >= since).then(|| (genuine.sid.clone(), username.to_owned()))
+        })
     }
 
     async fn first_sight(

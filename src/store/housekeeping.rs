@@ -54,6 +54,11 @@ impl Store {
         )
         .await?;
         self.delete_in_batches(
+            "delete from kept_forms where id in (select id from kept_forms where expires_at < $1 limit $2)",
+            now,
+        )
+        .await?;
+        self.delete_in_batches(
             "delete from audit where id in (select id from audit where at < $1 limit $2)",
             audit_before,
         )

@@ -52,6 +52,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabel, Counter>,
     directory_files: Family<DirectoryLabels, Counter>,
     renewals: Family<LoginLabels, Counter>,
+    kept_forms: Family<OutcomeLabel, Counter>,
     provider_logouts: Family<LoginLabels, Counter>,
     pushes: Family<DirectoryLabels, Counter>,
     push_pending: Gauge,
@@ -112,6 +113,12 @@ impl Metrics {
             "What became of renewals of sessions",
             renewals.clone(),
         );
+        let kept_forms = Family::default();
+        registry.register(
+            "kept_forms",
+            "What became of forms that met an ended session",
+            kept_forms.clone(),
+        );
         let provider_logouts = Family::default();
         registry.register(
             "provider_logouts",
@@ -137,6 +144,7 @@ impl Metrics {
             reloads,
             directory_files,
             renewals,
+            kept_forms,
             provider_logouts,
             pushes,
             push_pending,
@@ -178,6 +186,13 @@ impl Metrics {
                 provider: provider.to_owned(),
                 outcome,
             })
+            .inc();
+    }
+
+    /// Counts what became of a form that met an ended session.
+    pub fn kept_form(&self, outcome: &'static str) {
+        self.kept_forms
+            .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Incoming};
 use tokio::time::Instant;
 
@@ -29,10 +30,45 @@ pub trait Client: Send + Sync {
 
 /// A request's body as it comes from the client.
 pub struct Arriving {
-    body: Incoming,
+    body: Source,
     client: Arc<dyn Client>,
     /// The client was told that it begins.
     told: bool,
+}
+
+/// Where a body comes from.
+enum Source {
+    Connection(Incoming),
+    /// It came by an earlier request.
+    Kept(Full<Bytes>),
+}
+
+impl Source {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Connection(body) => Pin::new(body).poll_frame(context),
+            Self::Kept(body) => Pin::new(body)
+                .poll_frame(context)
+                .map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Connection(body) => body.is_end_stream(),
+            Self::Kept(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Connection(body) => body.size_hint(),
+            Self::Kept(body) => body.size_hint(),
+        }
+    }
 }
 
 impl Arriving {
@@ -42,7 +78,20 @@ impl Arriving {
         if told {
             client.body_begins();
         }
-        Self { body, client, told }
+        Self {
+            body: Source::Connection(body),
+            client,
+            told,
+        }
+    }
+
+    /// A body that came by an earlier request, in the place of this one.
+    pub fn replaced_by(&self, body: Bytes) -> Self {
+        Self {
+            body: Source::Kept(Full::new(body)),
+            client: Arc::clone(&self.client),
+            told: false,
+        }
     }
 
     pub(super) fn client(&self) -> Arc<dyn Client> {
@@ -66,7 +115,7 @@ impl http_body::Body for Arriving {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        self.body.poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -211,7 +260,7 @@ impl HttpBody for RequestBody {
                 return Poll::Ready(Some(Err(BodyFault::Unwanted)));
             }
         }
-        let polled = Pin::new(&mut inner.body).poll_frame(cx);
+        let polled = inner.body.poll_frame(cx);
         self.progress.waiting.set(polled.is_pending());
         match std::task::ready!(polled) {
             Some(Ok(frame)) => Poll::Ready(Some(self.admit(frame))),

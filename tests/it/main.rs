@@ -21,6 +21,7 @@ mod http2;
 mod identity;
 mod informational;
 mod journey;
+mod kept_form;
 mod limits;
 mod listeners;
 mod logout;

@@ -148,6 +148,7 @@ fn every_metric_is_in_the_table() {
     metrics.login("okta", "created");
     metrics.provisioning("SELF_PROVISIONING", "created");
     metrics.renewal("okta", "renewed");
+    metrics.kept_form("kept");
     metrics.provider_logout("okta", "done");
     metrics.provider_up("okta", true);
     metrics.directory_file("STAFF", "applied");

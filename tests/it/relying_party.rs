@@ -188,6 +188,8 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
             trusted_origins: Vec::new(),
             idle_timeout: None,
             refresh: true,
+            kept_form_size: 0,
+            kept_form_lifetime: Duration::from_secs(900),
         },
         store: Store {
             place: vestibule::config::StorePlace::Sqlite("vestibule.db".into()),

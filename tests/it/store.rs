@@ -7,7 +7,7 @@ use std::path::Path;
 use sqlx::{Connection as _, SqliteConnection};
 use vestibule::config::{StorePlace, UserField, UserStatus};
 use vestibule::store::{
-    Access, Administered, AuditRow, Change, Claim, Error, Facts, LogoutRecord, NewSession,
+    Access, Administered, AuditRow, Change, Claim, Error, Facts, LogoutRecord, NewForm, NewSession,
     OpenSessionError, ProviderLogout, PushState, Question, Renewable, Settlement, Store, User,
     Wanted,
 };
@@ -271,6 +271,31 @@ mod contract {
         store.open_session(&later).await.unwrap();
         store.keep_house(NOW + 101, NOW).await.unwrap();
         store.open_session(&session(5, NOW + 200)).await.unwrap();
+    }
+
+    pub(super) async fn forms_are_kept_for_a_while_and_taken_once(store: &Store) {
+        let form = |id: &'static str, owner: &'static str| NewForm {
+            id,
+            owner,
+            sealed: &[0, 255],
+            expires_at: NOW + 10,
+        };
+        assert!(store.keep_form(&form("a", "one"), NOW).await.unwrap());
+        let kept = store.kept_form("a", NOW + 10).await.unwrap();
+        assert_eq!(kept.as_deref(), Some(&[0, 255][..]));
+        assert_eq!(store.kept_form("a", NOW + 11).await.unwrap(), None);
+        assert!(store.forget_form("a").await.unwrap());
+        assert!(!store.forget_form("a").await.unwrap(), "once");
+        for id in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+            assert!(store.keep_form(&form(id, "one"), NOW).await.unwrap());
+        }
+        let ninth = store.keep_form(&form("9", "one"), NOW).await;
+        assert!(!ninth.unwrap(), "one session fills nothing");
+        assert!(store.keep_form(&form("9", "other"), NOW).await.unwrap());
+        let later = store.keep_form(&form("10", "one"), NOW + 11).await;
+        assert!(later.unwrap(), "those have gone");
+        store.keep_house(NOW + 11, NOW).await.unwrap();
+        assert_eq!(store.kept_form("1", NOW).await.unwrap(), None);
     }
 
     pub(super) async fn one_renewal_of_a_session_is_in_flight(store: &Store) {
@@ -711,7 +736,7 @@ both_keep! {
     a_username_given_up_stays_reserved, users_are_listed_page_by_page,
     one_transaction_decides_on_what_the_last_one_wrote, the_audit_trail_is_written_with_its_change,
     a_logout_of_the_provider_counts_once_and_is_remembered, one_renewal_of_a_session_is_in_flight,
-    the_last_use_of_a_session_is_the_latest, one_sign_in_opens_one_session, a_session_that_ended_stays_ended,
+    the_last_use_of_a_session_is_the_latest, forms_are_kept_for_a_while_and_taken_once, one_sign_in_opens_one_session, a_session_that_ended_stays_ended,
     housekeeping_drops_what_is_long_over, logins_are_noted_and_written_later, answers_a_ping,
     what_an_administrator_decides_is_kept_apart, many_names_are_decided_in_one_transaction,
     users_are_counted_one_by_one, an_identity_that_is_left_out_is_forgotten,

@@ -31,6 +31,10 @@ pub struct Session {
     pub idle_timeout: Option<Duration>,
     /// Whether sessions are renewed with the provider's refresh token.
     pub refresh: bool,
+    /// Bytes of a form that is kept while its person signs in; 0 keeps none.
+    pub kept_form_size: usize,
+    /// How long it is kept.
+    pub kept_form_lifetime: Duration,
     /// `SameSite=None` instead of `Lax`.
     pub same_site_none: bool,
     /// With `SameSite=None`: origins, as browsers write them, that may do more than look, and show the application.

@@ -20,6 +20,9 @@ const OWN_CLAIMS: &[&str] = &[
 const MIN_SECRET: usize = 32;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_secs(60);
+const MEBIBYTE: u64 = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// `[session]`.
@@ -60,6 +63,12 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
         _ => value.duration(SECOND..=YEAR).map(Some),
     });
     let refresh = section.get("refresh", |value| value.boolean());
+    let kept_form_size = section.get("kept_form_size", |value| match value.as_text() {
+        Some("off") => Some(0),
+        _ => value.size(1..=16 * MEBIBYTE, Some("off")),
+    });
+    let kept_form_lifetime =
+        section.get("kept_form_lifetime", |value| value.duration(MINUTE..=DAY));
     let same_site_none = section.get("same_site", |value| {
         value.choice(&[("lax", false), ("none", true)])
     });
@@ -77,6 +86,8 @@ pub(super) fn session(section: &Section<'_>, server: Option<&Server>) -> Option<
         max_lifetime: max_lifetime?,
         idle_timeout: idle_timeout?,
         refresh: refresh?,
+        kept_form_size: kept_form_size? as usize,
+        kept_form_lifetime: kept_form_lifetime?,
         same_site_none: same_site_none?,
         trusted_origins: trusted_origins?,
     };

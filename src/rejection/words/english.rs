@@ -40,6 +40,26 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Start again: if you are still signed in, you go straight on.",
             checks: &[],
         },
+        Kind::FormNotKept => Texts {
+            title: "What you sent has not been saved",
+            explanation: "You were signed out in the meantime, so what you sent was not passed on, and it could not be kept for you either.",
+            advice: "Sign in in another window, come back here with your browser’s Back button, and send it again.",
+            checks: &[
+                "Forms up to `session.kept_form_size` are kept while their person signs in; the log line with this id says why this one was not",
+            ],
+        },
+        Kind::FormGone => Texts {
+            title: "There is nothing more to send",
+            explanation: "What you sent before you signed in has been passed on already, or it was kept for too long and has been deleted.",
+            advice: "Look in the application whether it arrived before you enter it again.",
+            checks: &["Forms are kept for `session.kept_form_lifetime`, and sent on once"],
+        },
+        Kind::FormOfAnother => Texts {
+            title: "Somebody else filled in that form",
+            explanation: "Before you signed in, a form was sent from this browser in another person’s name. It was not passed on in yours, and it has been deleted.",
+            advice: "Go on from the front page.",
+            checks: &[],
+        },
         Kind::SignInNeeded => Texts {
             title: "You are not signed in",
             explanation: "There is no session, or it has ended. The request was not passed on to the application, and nothing that you sent with it was saved.",

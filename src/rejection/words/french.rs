@@ -40,6 +40,28 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Recommencez\u{a0}: si votre session est encore ouverte, vous continuerez directement.",
             checks: &[],
         },
+        Kind::FormNotKept => Texts {
+            title: "Votre envoi n’a pas été enregistré",
+            explanation: "Votre session avait pris fin entre-temps : votre envoi n’a donc pas été transmis, et il n’a pas pu être conservé non plus.",
+            advice: "Connectez-vous dans une autre fenêtre, revenez ici avec le bouton Précédent du navigateur, puis envoyez de nouveau.",
+            checks: &[
+                "Les formulaires jusqu’à `session.kept_form_size` sont conservés le temps de la connexion ; la ligne du journal portant cet identifiant dit pourquoi celui-ci ne l’a pas été",
+            ],
+        },
+        Kind::FormGone => Texts {
+            title: "Il n’y a plus rien à envoyer",
+            explanation: "Ce que vous aviez envoyé avant de vous connecter a déjà été transmis, ou bien a été conservé trop longtemps et supprimé.",
+            advice: "Vérifiez dans l’application si l’envoi est arrivé avant de le saisir de nouveau.",
+            checks: &[
+                "Les formulaires sont conservés pendant `session.kept_form_lifetime` et transmis une seule fois",
+            ],
+        },
+        Kind::FormOfAnother => Texts {
+            title: "Quelqu’un d’autre a rempli ce formulaire",
+            explanation: "Avant votre connexion, un formulaire a été envoyé depuis ce navigateur au nom d’une autre personne. Il n’a pas été transmis au vôtre et a été supprimé.",
+            advice: "Continuez depuis la page d’accueil.",
+            checks: &[],
+        },
         Kind::SignInNeeded => Texts {
             title: "Aucune session n’est ouverte",
             explanation: "Vous n’avez pas encore ouvert de session, ou elle a pris fin. La requête n’a pas été transmise à l’application, et rien de ce que vous avez envoyé n’a été enregistré.",

@@ -36,8 +36,17 @@ impl Endpoints {
             self.clock.now(),
         );
         if let Some(return_to) = genuine_return(&received)
-            && self.session_of(asked).await.is_some()
+            && let Some(session) = self.session_of(asked).await
         {
+            let state = asked.parameter("state").unwrap_or_default();
+            let now = self.clock.now();
+            if self
+                .recurrence
+                .led_back(session.sid(), &state, return_to, now)
+            {
+                let rejection = Rejection::of(Kind::LoopCookieLost);
+                return self.reject(asked, &rejection, Some(return_to));
+            }
             return redirect(StatusCode::SEE_OTHER, return_to, []);
         }
         let response = match received {

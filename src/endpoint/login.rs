@@ -27,6 +27,10 @@ impl Endpoints {
     pub(super) async fn login(&self, asked: &Asked) -> Response<Bytes> {
         let return_to = self.safe_return(asked.parameter("return_to").as_deref());
         if let Some(session) = self.session_of(asked).await {
+            if was_driven(asked) {
+                let now = self.clock.now();
+                self.recurrence.sent_to_login(session.sid(), now);
+            }
             if self
                 .recurrence
                 .came_back(session.sid(), &return_to, self.clock.now())
@@ -177,6 +181,9 @@ impl Endpoints {
         };
         match party.authorization_url(&request, &self.sealer, &*self.random, now) {
             Ok(url) => {
+                let state = url.query_pairs().find(|(name, _)| name == "state");
+                self.recurrence
+                    .started(&state.map(|(_, state)| state).unwrap_or_default());
                 let set = known.is_none().then(|| cookies.set_sign_in(&binding));
                 redirect(StatusCode::FOUND, url.as_str(), set.into_iter().flatten())
             }
@@ -193,4 +200,12 @@ impl Endpoints {
             }
         }
     }
+}
+
+/// A page of the application went on to `login` by itself: no person clicked (Fetch Metadata 2.4), and no redirect of
+/// its server was seen.
+fn was_driven(asked: &Asked) -> bool {
+    asked.header("sec-fetch-site") == Some("same-origin")
+        && asked.header("sec-fetch-mode") == Some("navigate")
+        && asked.header("sec-fetch-user").is_none()
 }

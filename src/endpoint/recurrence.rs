@@ -1,8 +1,13 @@
 //! Loops: one browser that comes to the same address for the third time within 30 seconds, each time
 //! sent to sign in right after a sign-in that succeeded. Many tabs are no loop: what counts is the
 //! sequence of success and return, not how often an address is asked for.
+//!
+//! A browser that keeps its cookies from the page alone (a `Secure` one from http, one for another path from what a
+//! server in front calls it) has them again at the callback: there a sign-in that was started after the last
+//! one had led back is a round, which no number of tabs is.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +30,16 @@ struct Visit {
     since: UnixSeconds,
     succeeded: bool,
     rounds: u8,
+    /// How many sign-ins had been started when a callback last led there with a session.
+    led_back: Option<u64>,
 }
 
 /// Who came where, by the sign-in cookie or the session of a browser.
 pub struct Recurrence {
     browsers: Cache<String, Arc<Mutex<Vec<Visit>>>>,
+    /// Which one a sign-in under way is, by the digest of its `state`.
+    starts: Cache<u64, u64>,
+    started: AtomicU64,
 }
 
 impl Default for Recurrence {
@@ -38,7 +48,15 @@ impl Default for Recurrence {
             .max_capacity(MOST_BROWSERS)
             .time_to_idle(Duration::from_secs(WINDOW as u64))
             .build();
-        Self { browsers }
+        let starts = Cache::builder()
+            .max_capacity(MOST_BROWSERS)
+            .time_to_live(Duration::from_secs(WINDOW as u64))
+            .build();
+        Self {
+            browsers,
+            starts,
+            started: AtomicU64::new(0),
+        }
     }
 }
 
@@ -61,6 +79,28 @@ impl Recurrence {
                     rounds: 0,
                     ..*visit
                 };
+            }
+            looping
+        })
+    }
+
+    /// A sign-in is started with this `state`.
+    pub fn started(&self, state: &str) {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        self.starts.insert(digest_of(state), number);
+    }
+
+    /// A callback for this `state` meets a session and leads to `address`; `true` if that is a loop.
+    pub fn led_back(&self, sid: &str, state: &str, address: &str, now: UnixSeconds) -> bool {
+        let number = self.starts.get(&digest_of(state));
+        let started = self.started.load(Ordering::Relaxed);
+        self.visit(sid, address, now, |visit| {
+            let before = visit.led_back.replace(started);
+            let looping = number
+                .zip(before)
+                .is_some_and(|(this, before)| this > before);
+            if looping {
+                visit.led_back = None;
             }
             looping
         })
@@ -102,9 +142,7 @@ impl Recurrence {
         let visits = self.browsers.get_with_by_ref(browser, Arc::default);
         let mut visits = visits.lock().unwrap_or_else(PoisonError::into_inner);
         visits.retain(|visit| now - visit.since < WINDOW);
-        let mut hasher = DefaultHasher::new();
-        address.hash(&mut hasher);
-        let address = hasher.finish();
+        let address = digest_of(address);
         if let Some(visit) = visits.iter_mut().find(|visit| visit.address == address) {
             return change(visit);
         }
@@ -116,11 +154,18 @@ impl Recurrence {
             since: now,
             succeeded: false,
             rounds: 0,
+            led_back: None,
         };
         let looping = change(&mut visit);
         visits.push(visit);
         looping
     }
+}
+
+fn digest_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -156,6 +201,25 @@ mod tests {
             seen.forget("s", Some("out"));
             assert!(!seen.arrived("out", "/x", round));
         }
+    }
+
+    #[test]
+    fn a_callback_that_leads_back_again_and_again_is_a_loop() {
+        let seen = Recurrence::default();
+        // Tabs that were opened at once all come back to one session.
+        (0..20).for_each(|tab| seen.started(&format!("tab {tab}")));
+        assert!((0..20).all(|tab| !seen.led_back("s", &format!("tab {tab}"), "/x", 0)));
+        // Nor is one that somebody else started, or that is long gone.
+        assert!(!seen.led_back("s", "unknown", "/x", 1));
+        seen.started("once more");
+        assert!(!seen.led_back("s", "once more", "/other", 2));
+        assert!(!seen.led_back("t", "once more", "/x", 2));
+        assert!(seen.led_back("s", "once more", "/x", 2));
+        // Whoever tries again has another two rounds.
+        seen.started("again");
+        assert!(!seen.led_back("s", "again", "/x", 3));
+        seen.started("slowly");
+        assert!(!seen.led_back("s", "slowly", "/x", 40));
     }
 
     #[test]

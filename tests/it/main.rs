@@ -25,6 +25,7 @@ mod kept_form;
 mod limits;
 mod listeners;
 mod logout;
+mod loops;
 mod nodes;
 mod operation;
 mod postgres;

@@ -204,6 +204,67 @@ fn lesson_22_two_hundred_groups_fit_though_rules_read_them() {
     assert_eq!(seen(&proxy), ([200, 403, 200], [403, 403, 200]));
 }
 
+/// With a list of claims the token carries those alone; one of them that does not fit is left out all the same, and
+/// what a mapping reads need not be in the list.
+#[test]
+fn lesson_22_two_hundred_groups_fit_where_claims_are_listed() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let person = new_person("listed");
+    let groups: Vec<String> = (0..200)
+        .map(|n| format!("00000000-0000-0000-0000-{n:012}"))
+        .collect();
+    let mut sent = claims(&person, &[]);
+    sent["groups"] = json!(groups);
+    provider.claim(&person, &sent);
+    let signed_in = |listed: &str, more: fn(Setup) -> Setup| {
+        let setup = Setup::new(&application)
+            .public_origin("https://workflow.example.test")
+            .with("[session]", "claims", listed);
+        let proxy = more(setup).at(provider).start();
+        let page = proxy.browser().sign_in(&proxy.url("/page"), &person);
+        let set: Vec<String> = page
+            .trail
+            .iter()
+            .flat_map(|(_, answer)| answer.all("set-cookie"))
+            .filter(|set| set.starts_with("wfgen_token="))
+            .map(str::to_owned)
+            .collect();
+        // RFC 6265 6.1: name, value and attributes together.
+        assert!(set.iter().all(|set| set.len() <= 4096), "{set:?}");
+        (proxy, page, set)
+    };
+    let token = |set: &[String]| {
+        let value = set[0].split(['=', ';']).nth(1).unwrap().to_owned();
+        payload(&value)
+    };
+    let (proxy, page, set) = signed_in("[\"email\"]", |setup| setup);
+    assert_eq!(page.answer.status, 200, "{}", page.answer.text());
+    assert!(set[0].len() < 1000, "{}", set[0].len());
+    assert!(token(&set).get("groups").is_none());
+    assert!(
+        !proxy.log().contains("claims left out"),
+        "nobody wanted them"
+    );
+    let (proxy, page, set) = signed_in("[\"email\", \"groups\"]", |setup| {
+        setup.with("[session]", "same_site", "\"none\"")
+    });
+    assert_eq!(page.answer.status, 200);
+    assert_eq!(set.len(), 2);
+    assert!(token(&set).get("groups").is_none(), "they would not fit");
+    assert_eq!(token(&set)["email"], "person@example.test");
+    proxy.wait_for_log("claims left out");
+    let count = "{ expression = \"size(claims.groups)\" }";
+    let mapped = |setup: Setup| setup.maps("office", "{ expression = \"size(claims.groups)\" }");
+    let (proxy, page, _) = signed_in("[\"email\"]", mapped);
+    assert_eq!(page.answer.status, 200, "{count}");
+    assert_eq!(proxy.users()[0]["office"], "200");
+    // Asked to carry what a mapping reads, it says so instead of going round in circles.
+    let (_proxy, page, set) = signed_in("\"all\"", mapped);
+    assert_eq!(page.answer.status, 403);
+    assert!(page.answer.text().contains("too much information"));
+    assert!(set.is_empty(), "{set:?}");
+}
+
 /// A node that sees a session for the first time while the database does not answer has the token alone, and asks
 /// for the record once it can.
 #[test]

@@ -50,3 +50,4 @@ mod support;
 mod tls;
 mod trailers;
 mod upstream;
+mod workflowgen;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod administration;
+mod assertion;
 mod bad_input;
 mod bearer;
 mod chromium;

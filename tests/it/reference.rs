@@ -160,6 +160,7 @@ fn every_key_of_the_reference_is_in_the_code_and_marked_as_it_is_there() {
             Support::Now => {
                 let optional = path.starts_with("directories[].mapping.*")
                     || path.starts_with("directories[].push")
+                    || path.starts_with("upstream.identity.assertion")
                     || is_for_another_choice(&entry.comment);
                 assert!(entry.live || optional, "{path} is switched off");
             }
@@ -223,9 +224,7 @@ fn what_the_reference_marks_is_what_is_refused() {
         );
     }
     let refused = |key: &str| faults.list.iter().any(|fault| fault.key == key);
-    for key in ["upstream.identity.assertion", "providers[0].private_key"] {
-        assert!(refused(key), "{key}: {faults}");
-    }
+    assert!(refused("providers[0].private_key"), "{faults}");
 }
 
 fn with_secrets(folder: &Path) {
@@ -242,10 +241,16 @@ fn with_secrets(folder: &Path) {
     write("proxy.toml", REFERENCE);
     write("secrets/client_secret", "a client secret\n");
     write("secrets/session", "a session key of 32 bytes at least\n");
+    write("secrets/assertion.pem", &key_pem());
     write("secrets/scim_token", "a-token-of-the-receiver\n");
     write("secrets/admin_token", "an-admin-token-of-some-length\n");
     std::fs::create_dir(folder.join("tls")).unwrap();
     let made = rcgen::generate_simple_self_signed(["workflow.example.com".to_owned()]).unwrap();
     write("tls/fullchain.pem", &made.cert.pem());
     write("tls/privkey.pem", &made.signing_key.serialize_pem());
+}
+
+fn key_pem() -> String {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    key.serialize_pem()
 }

@@ -321,10 +321,12 @@ fn keys_are_rotated_without_a_refused_request() {
     assert_eq!(kids[2], kids[3]);
     let published: Vec<_> = steps.iter().map(|(_, keys)| keys.keys.len()).collect();
     assert_eq!(published, [1, 2, 2, 1]);
-    for (step, (assertion, _)) in steps.iter().enumerate() {
-        for held in step.saturating_sub(1)..=(step + 1).min(3) {
-            let data = verified_by(&steps[held].1, assertion, &proxy.public_url);
-            assert!(data.is_ok(), "step {step} by the keys of {held}: {data:?}");
+    for (made, (assertion, _)) in steps.iter().enumerate() {
+        for (held, (_, keys)) in steps.iter().enumerate() {
+            if made.abs_diff(held) <= 1 {
+                let data = verified_by(keys, assertion, &proxy.public_url);
+                assert!(data.is_ok(), "step {made} by the keys of {held}: {data:?}");
+            }
         }
     }
 }

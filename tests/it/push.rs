@@ -444,6 +444,47 @@ fn a_slow_receiver_holds_nobody_for_longer_than_its_timeout() {
     );
 }
 
+/// Who is kept out while a receiver takes its time with them gets no session that nobody would end.
+#[test]
+fn who_is_deactivated_during_their_sign_in_does_not_come_in() {
+    let application = Application::start();
+    for deactivates in [false, true] {
+        let (receiver, base) = lying();
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_asked);
+        receiver.answer("/scim/Users", move |request, stream| {
+            let (status, body) = match request.method.as_str() {
+                "POST" => ("201 Created", r#"{"id": "r1"}"#),
+                _ => ("200 OK", r#"{"totalResults": 0, "Resources": []}"#),
+            };
+            if !asked.swap(true, Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1500));
+            }
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+            .map(|()| true)
+        });
+        let proxy = pushing(&application, &base, "").start();
+        let person = new_person("caught");
+        let status = std::thread::scope(|scope| {
+            let signing_in = scope.spawn(|| signs_in(&proxy, &person));
+            wait_for("the receiver to be asked", PATIENCE, || {
+                is_asked.load(Ordering::Relaxed).then_some(())
+            });
+            if deactivates {
+                run(&proxy, &["users", "deactivate", &person]);
+            }
+            signing_in.join().unwrap()
+        });
+        assert_eq!(status, if deactivates { 403 } else { 200 });
+        let sessions = run(&proxy, &["sessions", "list"]);
+        assert_eq!(sessions.contains(&person), !deactivates, "{sessions}");
+    }
+}
+
 /// Fifty sign-ins of one new person over two nodes: one user, one audit row, one SCIM user.
 #[test]
 fn lesson_17_one_person_on_two_nodes_is_one_user_at_the_receiver() {

@@ -19,6 +19,8 @@ use crate::telemetry::metrics::WorkerMetrics;
 
 /// Heads that are handed on for one request; an application that sends more only slows itself down.
 const MOST: u8 = 16;
+/// Heads before one answer. Whoever sends more never answers, and keeps this worker from everybody else.
+const TOO_MANY: u16 = 4_096;
 /// Bytes of a head that are looked at.
 const LONGEST: usize = 16 * 1024;
 /// Fields of a head that are looked at.
@@ -97,6 +99,7 @@ pub(super) struct Heard<S> {
     /// An informational head as far as it is here.
     held: Vec<u8>,
     handed_on: u8,
+    heads: u16,
 }
 
 impl<S> Heard<S> {
@@ -106,39 +109,56 @@ impl<S> Heard<S> {
             ear,
             held: Vec::new(),
             handed_on: 0,
+            heads: 0,
         }
     }
 
     #[inline]
-    fn hear(&mut self, bytes: &[u8]) {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !bytes.is_empty() && self.ear.listening.load(Ordering::Relaxed) {
             match self.held.is_empty() && begins_an_answer(bytes) {
                 true => self.ear.listening.store(false, Ordering::Relaxed),
-                false => self.hear_more(bytes),
+                false => return self.hear_more(bytes),
             }
         }
+        Ok(())
     }
 
     #[cold]
-    fn hear_more(&mut self, bytes: &[u8]) {
+    fn hear_more(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.held.extend_from_slice(bytes);
-        while !begins_an_answer(&self.held) {
-            match next(&self.held) {
+        let mut passed = 0;
+        let more = loop {
+            let rest = &self.held[passed..];
+            if begins_an_answer(rest) {
+                break false;
+            }
+            match next(rest) {
                 Next::Head(status, headers, length) => {
                     // 100 was for us, and hyper says our own where the client waits for one.
                     if status != StatusCode::CONTINUE && self.handed_on < MOST {
                         self.handed_on += 1;
                         self.ear.hand_on(status, headers);
                     }
-                    self.held.drain(..length);
+                    passed += length;
+                    self.heads += 1;
+                    if self.heads > TOO_MANY {
+                        let reason = "the application sends informational responses without end";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+                    }
                 }
-                Next::More if self.held.len() <= LONGEST => return,
-                Next::More | Next::End => break,
+                Next::More => break rest.len() <= LONGEST,
+                Next::End => break false,
             }
+        };
+        if more {
+            self.held.drain(..passed);
+            return Ok(());
         }
         self.ear.listening.store(false, Ordering::Relaxed);
         self.held = Vec::new();
-        self.handed_on = 0;
+        (self.handed_on, self.heads) = (0, 0);
+        Ok(())
     }
 }
 
@@ -186,7 +206,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() {
-            self.hear(&into.filled()[before..]);
+            self.hear(&into.filled()[before..])?;
         }
         read
     }
@@ -251,7 +271,9 @@ mod tests {
         let listener = Arc::clone(&client) as Arc<dyn Client>;
         ear.listen(Some(&listener), &rules);
         let mut heard = Heard::new((), ear);
-        pieces.into_iter().for_each(|piece| heard.hear(piece));
+        pieces
+            .into_iter()
+            .for_each(|piece| heard.hear(piece).unwrap());
         assert!(heard.held.len() <= 2 * LONGEST);
         std::mem::take(&mut *client.0.lock().unwrap())
     }

@@ -26,6 +26,7 @@ mod limits;
 mod listeners;
 mod logout;
 mod loops;
+mod nodes;
 mod operation;
 mod postgres;
 mod provider_logout;

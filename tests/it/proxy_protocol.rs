@@ -1,15 +1,15 @@
 //! `server.proxy_protocol`: who the client is, told by a balancer before the first byte of HTTP.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::application::Application;
+use crate::support::haproxy::HaProxy;
 use crate::support::provider::Provider;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wire::{Answer, Wire};
-use crate::support::{PATIENCE, free_port, wait_for};
+use crate::support::{PATIENCE, wait_for};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -220,45 +220,6 @@ fn curl_speaks_it() {
     assert_eq!(application.last().only("x-forwarded-for"), Some(CURL_FROM));
 }
 
-/// A running HAProxy in front of the proxy; it ends with its test.
-struct HaProxy {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl HaProxy {
-    #[track_caller]
-    fn start(server: &Proxy, option: &str) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let configuration = format!(
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
-             listen front\n bind {address}\n server vestibule {} {option}\n",
-            server.address
-        );
-        let mut child = Command::new("/usr/sbin/haproxy")
-            .args(["-f", "/dev/stdin", "-db"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|fault| panic!("haproxy does not start ({fault}): run tests/run"));
-        let mut input = child.stdin.take().expect("it is piped");
-        input.write_all(configuration.as_bytes()).unwrap();
-        drop(input);
-        let started = Self { child, address };
-        wait_for("HAProxy", PATIENCE, || {
-            std::net::TcpStream::connect(address).ok()
-        });
-        started
-    }
-}
-
-impl Drop for HaProxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn haproxy_speaks_both_versions() {
     let application = Application::start();
@@ -268,7 +229,8 @@ fn haproxy_speaks_both_versions() {
         "send-proxy-v2",
         "send-proxy-v2 proxy-v2-options unique-id,crc32c",
     ] {
-        let front = HaProxy::start(&proxy, option);
+        let server = format!(" server vestibule {} {option}", proxy.address);
+        let front = HaProxy::start(HaProxy::address(), " mode tcp", &server);
         application.forget();
         curl(&proxy, front.address, &[]);
         let told = application.last();

@@ -6,6 +6,7 @@ pub(crate) mod application;
 pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod cookies;
+pub(crate) mod haproxy;
 pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod lying_provider;

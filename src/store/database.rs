@@ -6,8 +6,10 @@
 //! user's audit row lost. The price is one fsync a sign-in, never one a request. Its process writes over
 //! a single connection, so that its own writers queue fairly instead of polling a lock.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -80,6 +82,23 @@ impl Dialect {
 pub(super) struct Pools {
     pub(super) reader: AnyPool,
     pub(super) writer: AnyPool,
+    /// When a write was last refused because its connection may only read.
+    refused: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Pools {
+    /// Gives up the connections that are open: SQLite opens a file that cannot be written just then for reading, and
+    /// such a connection never writes.
+    pub(super) fn reopen(&self) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Some(Instant::now());
+    }
+}
+
+/// Whether a connection of that age was opened before writes were refused.
+fn is_older(age: Duration, refused: &Mutex<Option<Instant>>) -> bool {
+    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+    refused.is_some_and(|at| at.elapsed() < age)
 }
 
 /// What a process may do with a store that is there already.
@@ -142,9 +161,15 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
     let mut first = AnyConnection::connect_with(&options).await?;
     first.execute(session).await?;
     first.close().await?;
+    let refused = Arc::new(Mutex::new(None));
     let pool = |connections: u32| {
+        let refused = Arc::clone(&refused);
         AnyPoolOptions::new()
             .max_connections(connections)
+            .before_acquire(move |_, meta| {
+                let fit = !is_older(meta.age, &refused);
+                Box::pin(async move { Ok(fit) })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(session).await.map(drop) })
             })
@@ -168,6 +193,7 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
             Pools {
                 reader: pool(READERS),
                 writer: pool(1),
+                refused,
             }
         }
         StorePlace::Postgres { .. } => {
@@ -177,6 +203,7 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
             Pools {
                 reader: pool.clone(),
                 writer: pool,
+                refused,
             }
         }
     })
@@ -246,4 +273,31 @@ async fn migrate(writer: &AnyPool, dialect: Dialect) -> Result<(), sqlx::Error> 
         .run_direct(None, &mut *transaction, false)
         .await?;
     transaction.commit().await
+}
+
+/// Device and inode of a file: what stays when it is renamed, and differs when another takes its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileIdentity(u64, u64);
+
+impl FileIdentity {
+    /// That of a store's file, if it is one.
+    pub(super) fn of(place: &StorePlace) -> Option<Self> {
+        match place {
+            StorePlace::Sqlite(file) => std::fs::metadata(file).ok().as_ref().map(Self::new),
+            StorePlace::Postgres { .. } => None,
+        }
+    }
+
+    fn new(metadata: &std::fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Fails where the file that has this name is another, or there is none.
+    pub(super) async fn check(self, file: &Path) -> Result<(), sqlx::Error> {
+        let there = tokio::fs::metadata(file).await;
+        match there.is_ok_and(|found| Self::new(&found) == self) {
+            true => Ok(()),
+            false => Err(std::io::Error::from(std::io::ErrorKind::StaleNetworkFileHandle).into()),
+        }
+    }
 }

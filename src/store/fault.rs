@@ -133,6 +133,18 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
     Some(code & 0xff)
 }
 
+/// Whether a write failed because its connection may only read: SQLite's READONLY, PostgreSQL's
+/// read_only_sql_transaction (a standby that may be the primary soon).
+pub(super) fn is_of_a_reader(dialect: Dialect, error: &sqlx::Error) -> bool {
+    match dialect {
+        Dialect::Sqlite => primary_code(error) == Some(8),
+        Dialect::Postgres => {
+            let code = error.as_database_error().and_then(|fault| fault.code());
+            code.as_deref() == Some("25006")
+        }
+    }
+}
+
 fn explained_file(error: &sqlx::Error) -> Option<Words> {
     match error {
         sqlx::Error::Io(fault) => explained_io(fault.kind()),
@@ -153,6 +165,10 @@ fn explained_io(kind: std::io::ErrorKind) -> Option<Words> {
         )),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
+        ErrorKind::StaleNetworkFileHandle => Some((
+            "was removed or replaced while this program had it open",
+            "put that very file back under its name, or start again: what was written since is lost then",
+        )),
         ErrorKind::IsADirectory => Some((
             "is a folder",
             "store.url names a file, such as sqlite:vestibule.db",

@@ -646,12 +646,13 @@ mod contract {
             let decide = |_: &Facts| (due(user.clone()), ());
             transact(store, "", None, decide).await.unwrap();
         };
-        let claim = async |lease: &str, now: i64| {
+        let claim_for = async |lease: &str, now: i64, seconds: i64| {
             store
-                .claim_pushes(THERE, lease, now, now + 30, 5)
+                .claim_pushes(THERE, lease, now, seconds, 5)
                 .await
                 .unwrap()
         };
+        let claim = async |lease: &str, now: i64| claim_for(lease, now, 30).await;
         assert_eq!(store.push("1", THERE).await.unwrap(), None);
         change(user("1", "alice")).await;
         change(user("1", "alice")).await;
@@ -660,7 +661,7 @@ mod contract {
         assert_eq!(claimed.len(), 1);
         assert_eq!((claimed[0].wanted, claimed[0].delivered), (2, 0));
         assert!(claim("b", NOW + 1).await.is_empty(), "one delivers");
-        let own = store.claim_push("1", THERE, "b", NOW + 1, NOW + 31).await;
+        let own = store.claim_push("1", THERE, "b", NOW + 1, 30).await;
         assert_eq!(own.unwrap(), None);
         change(user("1", "alice")).await;
         let delivered = Settlement::Delivered {
@@ -690,7 +691,8 @@ mod contract {
             .await
             .unwrap();
         assert!(claim("d", NOW + 99).await.is_empty());
-        let claimed = claim("d", NOW + 100).await;
+        // Leases end by the server's clock: this one has ended.
+        let claimed = claim_for("d", NOW + 100, -1).await;
         assert_eq!(claimed[0].attempts, 1);
         assert_eq!(claimed[0].last_error.as_deref(), Some("down"));
         let another = claim("e", NOW + 131).await;
@@ -717,7 +719,7 @@ mod contract {
         assert_eq!(store.pending_pushes().await.unwrap(), 0);
         change(user("1", "alice")).await;
         let claimed = store
-            .claim_push("1", THERE, "f", NOW, NOW + 30)
+            .claim_push("1", THERE, "f", NOW, 30)
             .await
             .unwrap()
             .unwrap();

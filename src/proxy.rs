@@ -499,6 +499,7 @@ impl Proxy {
         let response = answer.unwrap_or_else(|fault| {
             let kind = match fault {
                 Fault::Unreachable { .. } | Fault::Broken { .. } => Kind::ApplicationUnreachable,
+                Fault::BoundSignIn { .. } => Kind::ConnectionSignIn,
                 Fault::Slow { .. } => Kind::ApplicationSlow,
                 Fault::BodyTooLarge => Kind::BodyTooLarge,
                 Fault::BodySlow { .. } => Kind::RequestTimeout,

@@ -8,6 +8,7 @@ mod administration;
 mod bad_input;
 mod bearer;
 mod chromium;
+mod churn;
 mod command_line;
 mod cookies;
 mod corpus;

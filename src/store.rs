@@ -154,9 +154,6 @@ impl Store {
     }
 
     fn fault(&self, source: sqlx::Error) -> Error {
-        if fault::is_of_a_reader(self.0.dialect, &source) {
-            self.0.pools.reopen();
-        }
         Error::new(&self.0.place, source)
     }
 
@@ -209,7 +206,11 @@ impl Store {
         )
         .bind(now)
         .execute(&self.0.pools.writer);
-        self.within_patience(write).await.map(drop)
+        let written = self.within_patience(write).await;
+        if written.as_ref().is_err_and(Error::is_of_a_reader) {
+            self.0.pools.close_idle().await;
+        }
+        written.map(drop)
     }
 
     /// Lets connections finish and closes them; later calls fail. Without it a stop is safe too:

@@ -8,8 +8,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -82,23 +81,19 @@ impl Dialect {
 pub(super) struct Pools {
     pub(super) reader: AnyPool,
     pub(super) writer: AnyPool,
-    /// When a write was last refused because its connection may only read.
-    refused: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Pools {
-    /// Gives up the connections that are open: SQLite opens a file that cannot be written just then for reading, and
-    /// such a connection never writes.
-    pub(super) fn reopen(&self) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused = Some(Instant::now());
+    /// Gives up the connections that nobody uses. SQLite opens a file that cannot be written just then for reading, its
+    /// shared memory too, and none of a process's connections writes before the last of those is closed.
+    pub(super) async fn close_idle(&self) {
+        for pool in [&self.reader, &self.writer] {
+            while let Some(connection) = pool.try_acquire() {
+                // It is given up either way.
+                let _ = connection.close().await;
+            }
+        }
     }
-}
-
-/// Whether a connection of that age was opened before writes were refused.
-fn is_older(age: Duration, refused: &Mutex<Option<Instant>>) -> bool {
-    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.is_some_and(|at| at.elapsed() < age)
 }
 
 /// What a process may do with a store that is there already.
@@ -161,15 +156,9 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
     let mut first = AnyConnection::connect_with(&options).await?;
     first.execute(session).await?;
     first.close().await?;
-    let refused = Arc::new(Mutex::new(None));
     let pool = |connections: u32| {
-        let refused = Arc::clone(&refused);
         AnyPoolOptions::new()
             .max_connections(connections)
-            .before_acquire(move |_, meta| {
-                let fit = !is_older(meta.age, &refused);
-                Box::pin(async move { Ok(fit) })
-            })
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(session).await.map(drop) })
             })
@@ -193,7 +182,6 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
             Pools {
                 reader: pool(READERS),
                 writer: pool(1),
-                refused,
             }
         }
         StorePlace::Postgres { .. } => {
@@ -203,7 +191,6 @@ async fn pools(place: &StorePlace, access: Access) -> Result<Pools, sqlx::Error>
             Pools {
                 reader: pool.clone(),
                 writer: pool,
-                refused,
             }
         }
     })

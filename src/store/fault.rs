@@ -29,6 +29,11 @@ impl Error {
         }
     }
 
+    /// Whether a write failed because the file was opened for reading (SQLite's READONLY).
+    pub(super) fn is_of_a_reader(&self) -> bool {
+        self.dialect == Dialect::Sqlite && primary_code(&self.source) == Some(8)
+    }
+
     /// What the operator can do about it, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         explained(self.dialect, &self.source).map(|(_, hint)| hint)
@@ -131,18 +136,6 @@ fn explained_state(state: &str) -> Option<Words> {
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
-}
-
-/// Whether a write failed because its connection may only read: SQLite's READONLY, PostgreSQL's
-/// read_only_sql_transaction (a standby that may be the primary soon).
-pub(super) fn is_of_a_reader(dialect: Dialect, error: &sqlx::Error) -> bool {
-    match dialect {
-        Dialect::Sqlite => primary_code(error) == Some(8),
-        Dialect::Postgres => {
-            let code = error.as_database_error().and_then(|fault| fault.code());
-            code.as_deref() == Some("25006")
-        }
-    }
 }
 
 fn explained_file(error: &sqlx::Error) -> Option<Words> {

@@ -106,9 +106,9 @@ fn a_store_that_is_read_only() {
     assert_eq!(proxy.users().len(), 2);
 }
 
-/// A store that cannot be written when the program starts is told, and nothing is served.
+/// The program dies, and finds a disk that its system made read-only meanwhile: who was signed in is.
 #[test]
-fn a_store_on_a_read_only_disk() {
+fn a_start_on_a_read_only_disk() {
     let application = Application::start();
     let mut proxy = Setup::new(&application)
         .with("[store]", "url", "\"sqlite:small/vestibule.db\"")
@@ -116,18 +116,16 @@ fn a_store_on_a_read_only_disk() {
         .installed();
     let disk = SmallDisk::at(&proxy.file("small"));
     proxy.restart();
-    let person = new_person("signed-in");
-    let browser = proxy.signed_in(&person);
-    proxy.terminate();
+    let browser = proxy.signed_in(&new_person("signed-in"));
+    proxy.kill_hard();
     proxy.wait_until_ended();
     assert!(as_root(&["mount", "-o", "remount,ro"], &disk.0));
-    let mut process = proxy.process(&[]);
-    assert_eq!(process.wait_until_ended(), Some(1));
-    let log = process.log();
-    assert!(log.contains("vestibule.db cannot be opened"), "{log}");
-    assert!(as_root(&["mount", "-o", "remount,rw"], &disk.0));
     proxy.restart();
-    assert_eq!(browser.visit(&proxy.url("/page")).status, 200, "as before");
+    is_in_trouble(&proxy, &browser);
+    assert!(proxy.log().contains("cannot be written"), "{}", proxy.log());
+    assert!(as_root(&["mount", "-o", "remount,rw"], &disk.0));
+    heals(&proxy);
+    assert_eq!(proxy.users().len(), 2);
     drop(proxy);
     drop(disk);
 }

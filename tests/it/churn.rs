@@ -90,14 +90,7 @@ impl Churn<'_> {
 #[test]
 fn lesson_30_churn_leaves_memory_flat() {
     let application = Application::start();
-    application.answer_early("/wfgen/ws", |_, stream| {
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )?;
-        let mut wire = Wire::over(stream.try_clone()?);
-        while wire.some().is_ok_and(|some| !some.is_empty()) {}
-        Ok(false)
-    });
+    application.echo_upgraded("/wfgen/ws");
     let proxy = Setup::new(&application)
         .with("[session]", "lifetime", "\"2s\"")
         .with("[[providers]]", "logout", "\"local\"")

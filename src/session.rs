@@ -292,6 +292,8 @@ impl Sessions {
         self.ends.forget_unused();
         let written = self.write_notes().await;
         written.inspect_err(|error| self.store_answers(Err(error)))?;
+        let in_place = self.store.is_in_place().await;
+        in_place.inspect_err(|error| self.store_answers(Err(error)))?;
         if !self.store_is_up() {
             // A full or locked store may still be read, and sign-ins would go on failing.
             let written = self.store.can_be_written(now).await;

@@ -31,6 +31,7 @@ mod loops;
 mod nodes;
 mod operation;
 mod postgres;
+mod presets;
 mod provider_logout;
 mod provisioning;
 mod proxy_protocol;

@@ -209,6 +209,36 @@ fn the_reference_is_a_good_file() {
     assert!(config.warnings[0].contains("session.sealing_keys"));
 }
 
+/// The commented routes alone, switched on: a good file, without a warning of its own, each with what it gives up.
+#[test]
+fn the_presets_are_good_routes() {
+    let folder = tempfile::tempdir().unwrap();
+    with_secrets(folder.path());
+    let (head, rest) = REFERENCE.split_once("\n# Ready:").expect("the presets");
+    let (presets, tail) = rest.split_once("\n# ── ").expect("what follows");
+    let told = |header: &str, rest: &str| {
+        let comment = rest.split("path = ").next().unwrap_or_default();
+        comment.contains("Given") || header.contains("# the same") || header.contains("# its ")
+    };
+    for preset in presets.split("\n#[[routes]]").skip(1) {
+        let header = preset.lines().next().unwrap();
+        assert!(told(header, preset), "{preset}");
+    }
+    let switched_on: String = presets
+        .lines()
+        .skip(1)
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let text = format!("{head}\n{switched_on}\n# ── {tail}");
+    let config = config::load_text(&text, &folder.path().join("proxy.toml"))
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert_eq!(config.routes.len(), 10);
+}
+
 /// With all that is not supported yet switched on, each such key is refused, and nothing else is.
 #[test]
 fn what_the_reference_marks_is_what_is_refused() {

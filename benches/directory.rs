@@ -1,8 +1,9 @@
 //! What a sign-in's directory work costs by the number of users in the directory.
 //!
 //! `cargo bench --bench directory -- STORE [USERS…]`: STORE is a folder for SQLite files, or the URL of a PostgreSQL server whose
-//! password is in PGPASSWORD and whose databases `bench_USERS` are empty. For each number it fills a store and prints, in
-//! microseconds, the median and the 99th percentile of a returning sign-in (the decision on one read) and of a creation (one transaction).
+//! password is in PGPASSWORD and which has databases `bench_USERS`. A store for each number is filled, as far as it is not, and
+//! then all of them are measured in turn, so that what else the machine does falls on each alike. It prints, in microseconds, the
+//! median and the 99th percentile of a returning sign-in (the decision on one read) and of a creation (one transaction).
 
 use std::time::Instant;
 
@@ -13,7 +14,9 @@ use vestibule::store::{Administered, AuditRow, Change, Facts, Question, Store, U
 
 const ISSUER: &str = "https://one.example";
 const BATCH: usize = 500;
-const SAMPLES: usize = 2_000;
+const SAMPLES: usize = 5_000;
+/// Samples that are not counted: connections open, and statements are prepared.
+const WARM_UP: usize = 200;
 const FILE: &str = r#"
 [server]
 public_url = "https://workflow.example.com/wfgen"
@@ -68,8 +71,23 @@ fn made(user: User) -> Change {
     }
 }
 
+/// How many users there are.
+async fn counted(store: &Store) -> usize {
+    let wanted = |_: Option<&User>| Wanted {
+        username: Some("nobody".to_owned()),
+        directory: "SELF".into(),
+        count: true,
+    };
+    let question = Question {
+        issuer: ISSUER,
+        subject: "nobody",
+        wanted: &wanted,
+    };
+    store.facts(&question).await.expect("facts").users as usize
+}
+
 async fn fill(store: &Store, users: usize) {
-    for start in (0..users).step_by(BATCH) {
+    for start in (counted(store).await..users).step_by(BATCH) {
         let batch: Vec<User> = (start..users.min(start + BATCH)).map(user).collect();
         let names: Vec<(&str, Option<(&str, &str)>)> =
             batch.iter().map(|user| (user.username(), None)).collect();
@@ -133,30 +151,77 @@ fn place(store: &str, users: usize) -> StorePlace {
     }
 }
 
-async fn measure(config: &Config, store: &str, users: usize) {
-    let store = Store::open(&place(store, users)).await.expect("a store");
-    let started = Instant::now();
-    fill(&store, users).await;
-    let took = started.elapsed().as_secs_f64();
-    println!(
-        "{users} users, filled in {took:.1} s ({:.0} a second)",
-        users as f64 / took
-    );
-    let provisioning = Provisioning::new(config, store.clone());
-    let (mut returns, mut creations) = (Vec::new(), Vec::new());
-    for sample in 0..SAMPLES {
-        // Far apart, so that no page is warm by its neighbour.
-        let number = (sample * 7919) % users;
+/// One store, and what was measured on it.
+struct Measured {
+    store: Store,
+    provisioning: Provisioning,
+    users: usize,
+    next: usize,
+    returns: Vec<f64>,
+    creations: Vec<f64>,
+}
+
+impl Measured {
+    async fn new(config: &Config, place: &StorePlace, users: usize) -> Self {
+        let store = Store::open(place).await.expect("a store");
         let started = Instant::now();
-        returning(&provisioning, number).await;
-        returns.push(started.elapsed().as_secs_f64() * 1e6);
-        let started = Instant::now();
-        creation(&store, users + sample).await;
-        creations.push(started.elapsed().as_secs_f64() * 1e6);
+        let before = counted(&store).await;
+        fill(&store, users).await;
+        let (added, took) = (
+            users.saturating_sub(before),
+            started.elapsed().as_secs_f64(),
+        );
+        println!(
+            "{users} users, {added} of them filled in now in {took:.1} s ({:.0} a second)",
+            added as f64 / took
+        );
+        Self {
+            provisioning: Provisioning::new(config, store.clone()),
+            next: counted(&store).await,
+            store,
+            users,
+            returns: Vec::new(),
+            creations: Vec::new(),
+        }
     }
-    told("returning sign-in", returns);
-    told("creation", creations);
-    store.close().await;
+
+    async fn sample(&mut self, sample: usize) {
+        // Far apart, so that no page is warm by its neighbour.
+        let number = (sample * 7919) % self.users;
+        let started = Instant::now();
+        returning(&self.provisioning, number).await;
+        let returned = started.elapsed().as_secs_f64() * 1e6;
+        let started = Instant::now();
+        creation(&self.store, self.next).await;
+        let created = started.elapsed().as_secs_f64() * 1e6;
+        self.next += 1;
+        if sample >= WARM_UP {
+            self.returns.push(returned);
+            self.creations.push(created);
+        }
+    }
+
+    async fn finish(self) {
+        println!("{} users", self.users);
+        told("returning sign-in", self.returns);
+        told("creation", self.creations);
+        self.store.close().await;
+    }
+}
+
+async fn measure(config: &Config, store: &str, numbers: &[usize]) {
+    let mut all = Vec::new();
+    for users in numbers {
+        all.push(Measured::new(config, &place(store, *users), *users).await);
+    }
+    for sample in 0..WARM_UP + SAMPLES {
+        for measured in &mut all {
+            measured.sample(sample).await;
+        }
+    }
+    for measured in all {
+        measured.finish().await;
+    }
 }
 
 fn main() {
@@ -171,14 +236,12 @@ fn main() {
     std::fs::write(folder.join("key"), "k".repeat(32)).expect("a key");
     let config = config::load_text(FILE, &folder.join("proxy.toml")).expect("a configuration");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let numbers: Vec<usize> = numbers
-        .iter()
-        .map(|it| it.parse().expect("a number"))
-        .collect();
-    for users in match numbers.is_empty() {
+    let numbers: Vec<usize> = match numbers.is_empty() {
         true => vec![1_000, 1_000_000],
-        false => numbers,
-    } {
-        runtime.block_on(measure(&config, store, users));
-    }
+        false => numbers
+            .iter()
+            .map(|it| it.parse().expect("a number"))
+            .collect(),
+    };
+    runtime.block_on(measure(&config, store, &numbers));
 }

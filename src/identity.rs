@@ -23,6 +23,7 @@ use crate::config::{self, Config, UpstreamHost};
 use crate::environment::UnixSeconds;
 use crate::session::{Cookies, Remembered, Session, pairs};
 
+pub use connection::bound_scheme;
 use connection::{belongs_to_connection, odd_framing, without_connection_fields};
 pub use strip::StripList;
 
@@ -448,6 +449,11 @@ impl Identity {
             kept.map(|borne| borne.cookie),
             newer.map(|borne| borne.session.token()),
         );
+        // It would sign in the connection, which other people's requests share.
+        let signs_in = |field: &HeaderValue| bound_scheme(field.as_bytes()).is_some();
+        if headers.get_all(AUTHORIZATION).iter().any(signs_in) {
+            headers.remove(AUTHORIZATION);
+        }
         headers.insert(X_FORWARDED_HOST, self.public_host.clone());
         headers.insert(X_FORWARDED_PROTO, self.public_scheme.clone());
         headers.append(VIA, HeaderValue::from_static(via));

@@ -94,6 +94,7 @@ impl Proxy {
         let (config, clock) = (&endpoints.config, Arc::clone(&endpoints.clock));
         // A worker's own: its header values are counted references, which no other core should write.
         let identity = Rc::new(Identity::new(config));
+        let assertions = endpoints.assertions.as_ref();
         Self {
             application: Application::new(
                 config,
@@ -108,8 +109,8 @@ impl Proxy {
             login: format!("{}/login", config.server.auth_prefix()),
             origin: config.server.public_url.origin(),
             base_path: config.server.public_url.base_path().to_owned(),
-            recent: Recent::new(config),
-            recent_bearers: RecentBearers::new(config),
+            recent: Recent::new(config, assertions),
+            recent_bearers: RecentBearers::new(config, assertions),
             access_log,
             ids: RequestIds::new(&*endpoints.random),
             endpoints,
@@ -499,6 +500,7 @@ impl Proxy {
         let response = answer.unwrap_or_else(|fault| {
             let kind = match fault {
                 Fault::Unreachable { .. } | Fault::Broken { .. } => Kind::ApplicationUnreachable,
+                Fault::BoundSignIn { .. } => Kind::ConnectionSignIn,
                 Fault::Slow { .. } => Kind::ApplicationSlow,
                 Fault::BodyTooLarge => Kind::BodyTooLarge,
                 Fault::BodySlow { .. } => Kind::RequestTimeout,

@@ -198,6 +198,8 @@ pub enum Kind {
     HeaderTooLarge,
     /// 502: the application does not take connections, or broke off.
     ApplicationUnreachable,
+    /// 502: the application asks for a sign-in that is bound to a connection (NTLM, Negotiate).
+    ConnectionSignIn,
     /// 503: sign-ins wait for the provider; live sessions go on.
     ProviderDown { provider: String },
     /// 503: sign-ins wait for the directory's store; live sessions go on.
@@ -243,7 +245,7 @@ impl Kind {
             Kind::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Kind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Kind::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Kind::ApplicationUnreachable => StatusCode::BAD_GATEWAY,
+            Kind::ApplicationUnreachable | Kind::ConnectionSignIn => StatusCode::BAD_GATEWAY,
             Kind::ProviderDown { .. } | Kind::StoreDown | Kind::ReceiverDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -331,6 +333,7 @@ impl Kind {
             Kind::WrongHost => "wrong-host",
             Kind::HeaderTooLarge => "header-too-large",
             Kind::ApplicationUnreachable => "application-unreachable",
+            Kind::ConnectionSignIn => "connection-sign-in",
             Kind::ProviderDown { .. } => "provider-down",
             Kind::StoreDown => "store-down",
             Kind::ReceiverDown => "receiver-down",
@@ -371,7 +374,10 @@ impl Kind {
             Kind::ApplicationUnreachable | Kind::ApplicationSlow | Kind::ReceiverDown => {
                 Party::Application
             }
-            Kind::TokenTooLarge | Kind::LoopCookieLost | Kind::LoopApplication => Party::Operator,
+            Kind::TokenTooLarge
+            | Kind::LoopCookieLost
+            | Kind::LoopApplication
+            | Kind::ConnectionSignIn => Party::Operator,
             Kind::StoreDown => Party::Us,
         }
     }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use crate::config::{StorePlace, UserField, UserStatus};
 use crate::environment::UnixSeconds;
 
-use database::{Dialect, Pools};
+use database::{Dialect, FileIdentity, Pools};
 
 pub use administration::{Administered, Rebound};
 pub use audit::{AuditEntry, AuditRow, FieldChange};
@@ -62,6 +62,8 @@ struct Shared {
     place: StorePlace,
     dialect: Dialect,
     pools: Pools,
+    /// Which file it is, whatever its name; `None` for a server.
+    file: Option<FileIdentity>,
     /// User id and time of sign-ins that are not written yet.
     logins: Mutex<HashMap<String, UnixSeconds>>,
 }
@@ -146,6 +148,7 @@ impl Store {
             place: place.clone(),
             dialect: Dialect::of(place),
             pools,
+            file: FileIdentity::of(place),
             logins: Mutex::default(),
         }))
     }
@@ -174,11 +177,28 @@ impl Store {
         self.within_patience(look).await.map(drop)
     }
 
+    /// Whether the file of the store still has its name. What is written to one that was removed or replaced goes with
+    /// this process, and no command sees it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn is_in_place(&self) -> Result<(), Error> {
+        self.within_patience(self.check_place()).await
+    }
+
+    async fn check_place(&self) -> Result<(), sqlx::Error> {
+        match (&self.0.file, &self.0.place) {
+            (Some(opened), StorePlace::Sqlite(file)) => opened.check(file).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether something can be written now: it writes a row that means nothing.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn can_be_written(&self, now: UnixSeconds) -> Result<(), Error> {
+        self.is_in_place().await?;
         // No directory has an empty name.
         let write = sqlx::query(
             "insert into directory_files (directory, leased_until) values ('', $1) \
@@ -186,7 +206,11 @@ impl Store {
         )
         .bind(now)
         .execute(&self.0.pools.writer);
-        self.within_patience(write).await.map(drop)
+        let written = self.within_patience(write).await;
+        if written.as_ref().is_err_and(Error::is_of_a_reader) {
+            self.0.pools.close_idle().await;
+        }
+        written.map(drop)
     }
 
     /// Lets connections finish and closes them; later calls fail. Without it a stop is safe too:

@@ -186,6 +186,10 @@ impl Application {
         );
         lease.pool().count(bad || judged.is_err(), started);
         judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
+        if let Some(scheme) = headers::bound_sign_in(&response) {
+            // The connection goes with its lease.
+            return Err(Fault::bound_sign_in(lease.pool(), scheme));
+        }
         headers::one_length(response.headers_mut());
         let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
         self.rules

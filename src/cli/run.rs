@@ -1,5 +1,7 @@
 //! `run`: serves requests until the process is told to stop.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -11,6 +13,10 @@ use crate::telemetry::log;
 
 /// Threads of the control runtime: sign-ins wait for others more than they compute.
 const CONTROL_THREADS: usize = 2;
+/// How often the service manager hears that a start goes on, and how long it then has from there (systemd's own
+/// patience is 90 s).
+const STILL_STARTING: Duration = Duration::from_secs(5);
+const MORE_TIME_MICROSECONDS: u32 = 60_000_000;
 /// Deep recursion happens on the control runtime only, and has room there.
 const CONTROL_STACK: usize = 8 * 1024 * 1024;
 
@@ -41,8 +47,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     });
     let serving = server::serve(config, passed, ready, stopped, cut_short);
     let announcing = async {
-        if listening.await.is_ok() {
-            tell(NotifyState::Ready);
+        if !has_started(listening, &mut signals).await {
+            return;
         }
         signals.next().await;
         tell(NotifyState::Stopping);
@@ -54,6 +60,28 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tokio::select! {
         served = serving => served.map_err(failure),
         () = announcing => Ok(()),
+    }
+}
+
+/// Waits for the listeners, and tells of them; `false` where the process was told to stop before. A file of many people
+/// that is new is applied first, in transactions that a stop does not harm.
+async fn has_started(
+    mut listening: oneshot::Receiver<server::Listening>,
+    signals: &mut Signals,
+) -> bool {
+    loop {
+        tokio::select! {
+            opened = &mut listening => {
+                if opened.is_ok() {
+                    tell(NotifyState::Ready);
+                }
+                return true;
+            }
+            () = signals.next() => return false,
+            () = tokio::time::sleep(STILL_STARTING) => {
+                tell(NotifyState::ExtendTimeoutUsec(MORE_TIME_MICROSECONDS));
+            }
+        }
     }
 }
 
@@ -118,7 +146,9 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
         server::StartFault::Store(error) => error
             .hint()
             .unwrap_or("can this user write the file of store.url and its folder"),
-        server::StartFault::Key(_) => "vestibule keys generate makes fitting keys",
+        server::StartFault::Key(_) | server::StartFault::AssertionKey(_) => {
+            "vestibule keys generate makes fitting keys"
+        }
         server::StartFault::Tls(_) => {
             "put certificate and key of one pair into the files of server.tls"
         }

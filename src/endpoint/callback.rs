@@ -177,8 +177,13 @@ impl Endpoints {
             OpenError::TooLarge { .. } | OpenError::Signing(_) => {
                 Rejection::because(Kind::TokenTooLarge, error)
             }
-            OpenError::Store(OpenSessionError::SignInUsed | OpenSessionError::LoggedOut) => {
-                Rejection::because(Kind::SignInUsed, error)
+            OpenError::Store(
+                OpenSessionError::SignInUsed
+                | OpenSessionError::LoggedOut
+                | OpenSessionError::Unbound,
+            ) => Rejection::because(Kind::SignInUsed, error),
+            OpenError::Store(OpenSessionError::Inactive) => {
+                Rejection::because(Kind::Inactive, error)
             }
             OpenError::Store(OpenSessionError::Store(store)) => {
                 self.sessions.store_answers(Err(store));

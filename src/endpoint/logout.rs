@@ -73,7 +73,7 @@ impl Endpoints {
 
     fn provider_logout(&self, provider: Option<&str>, hint: Option<&Secret>) -> Option<String> {
         let party = self.parties.by_name(provider?)?;
-        party.end_session_url(hint).map(String::from)
+        party.end_session_url(hint, &*self.random).map(String::from)
     }
 
     /// Whether the request was made by our own site or typed by the person (Fetch Metadata; for browsers

@@ -1,6 +1,6 @@
 //! `backchannel-logout` and `frontchannel-logout`: the provider ends sessions (Back-Channel Logout 1.0, 2.5 to
-//! 2.8; Front-Channel Logout 1.0, 2 and 3). Both are remembered for a while, so that a sign-in which is on its way
-//! does not outrun them.
+//! 2.8; Front-Channel Logout 1.0, 2 and 3). What a logout token says is remembered for a while, so that a sign-in
+//! which is on its way does not outrun it.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::{Asked, Endpoints, no_store};
-use crate::environment::{UnixSeconds, random_text};
+use crate::environment::UnixSeconds;
 use crate::oidc::LogoutFault;
 use crate::store::{LogoutRecord, ProviderLogout};
 
@@ -125,22 +125,22 @@ impl Endpoints {
         let Some(party) = self.parties.by_issuer(&issuer) else {
             return refused("invalid_request", "`iss`: expected a configured provider's");
         };
-        let logout = ProviderLogout {
-            provider: party.name().to_owned(),
-            jti: format!("front-channel {}", random_text::<16>(&*self.random)),
-            sid: Some(sid),
-            subject: None,
-            issued_at: now,
-            kept_until: now + REMEMBERED,
-        };
-        let mut response = match self.recorded(&logout, now).await {
-            Ok(record) => {
-                self.told(asked, party.name(), record);
+        let ended = self
+            .store
+            .end_provider_session(party.name(), &sid, now)
+            .await;
+        let mut response = match ended {
+            Ok(0) => plain(StatusCode::OK),
+            Ok(sessions) => {
+                // This node need not wait to be told of what it has just done; the others are.
+                let _ = self.sessions.follow_ends(now).await;
+                self.told(asked, party.name(), LogoutRecord::Ended(sessions));
                 plain(StatusCode::OK)
             }
-            Err(NotDone::Invalid(reason) | NotDone::Later(reason)) => {
+            Err(error) => {
+                self.sessions.store_answers(Err(&error));
                 self.metrics.provider_logout(party.name(), "failed");
-                tracing::error!(id = %asked.id, %reason, "a logout by the provider was not recorded");
+                tracing::error!(id = %asked.id, %error, "a logout by the provider was not recorded");
                 plain(StatusCode::SERVICE_UNAVAILABLE)
             }
         };

@@ -7,6 +7,35 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Sign-ins that hold for a connection and not for a request (RFC 4559 6).
+const BOUND_SCHEMES: [&str; 2] = ["NTLM", "Negotiate"];
+
+/// The sign-in among a field's challenges or credentials (RFC 9110 11.6) that holds for the whole connection, if any
+/// does.
+pub fn bound_scheme(field: &[u8]) -> Option<&'static str> {
+    let mut quoted = false;
+    let items = field.split(|byte| {
+        // An escaped quote inside of quotes is left out: it would make us see a scheme more, never one less.
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    });
+    let scheme = |item: &[u8]| {
+        let item = item.trim_ascii();
+        let end = item
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric())
+            .unwrap_or(item.len());
+        let is_it = |scheme: &&str| item[..end].eq_ignore_ascii_case(scheme.as_bytes());
+        // `Negotiate=x` would be a parameter.
+        let is_parameter = item.get(end) == Some(&b'=');
+        BOUND_SCHEMES
+            .into_iter()
+            .find(is_it)
+            .filter(|_| !is_parameter)
+    };
+    items.into_iter().find_map(scheme)
+}
+
 /// Whether a field of this name is the connection's own, or says how the body is framed.
 pub(super) fn belongs_to_connection(name: &str) -> bool {
     matches!(
@@ -81,4 +110,33 @@ pub(super) fn without_connection_fields(
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     protocol
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_ins_of_a_connection_are_found_among_others() {
+        for (field, expected) in [
+            ("NTLM", Some("NTLM")),
+            ("ntlm TlRMTVNTUAACAAAA=", Some("NTLM")),
+            ("Negotiate", Some("Negotiate")),
+            ("Negotiate:PKU2U", Some("Negotiate")),
+            ("NEGOTIATE oYG2MIG=", Some("Negotiate")),
+            ("Basic realm=\"a\", NTLM", Some("NTLM")),
+            (
+                "Basic realm=\"a, b\" ,\tnegotiate ,Bearer",
+                Some("Negotiate"),
+            ),
+            ("Bearer", None),
+            ("Basic realm=\"NTLM\"", None),
+            ("Basic realm=\"a, NTLM b\"", None),
+            ("Basic realm=a, negotiate=no", None),
+            ("NTLMv2", None),
+            ("", None),
+        ] {
+            assert_eq!(bound_scheme(field.as_bytes()), expected, "{field}");
+        }
+    }
 }

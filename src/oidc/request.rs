@@ -11,7 +11,7 @@ use url::Url;
 use super::state::{self, RETURN_ADDRESS_CAP, SignInState};
 use super::{ProviderDown, RelyingParty};
 use crate::config;
-use crate::environment::{Random, UnixSeconds};
+use crate::environment::{Random, UnixSeconds, random_text};
 use crate::sealing::Sealer;
 
 /// Longest `id_token_hint`, in bytes: a URL over 8 KB is refused by many servers, and the provider
@@ -115,7 +115,11 @@ impl RelyingParty {
 
     /// Where to send the browser to end the provider's session (RP-Initiated Logout 2); `None` where
     /// the provider has no such endpoint or the configuration says `local`.
-    pub fn end_session_url(&self, id_token: Option<&config::Secret>) -> Option<Url> {
+    pub fn end_session_url(
+        &self,
+        id_token: Option<&config::Secret>,
+        random: &dyn Random,
+    ) -> Option<Url> {
         if !self.provider.end_provider_session {
             return None;
         }
@@ -126,6 +130,8 @@ impl RelyingParty {
         let mut url = LogoutRequest::from(endpoint)
             .set_client_id(ClientId::new(self.provider.client_id.clone()))
             .set_post_logout_redirect_uri(back)
+            // Some providers ask for one; the way back does nothing that it would have to guard.
+            .set_state(CsrfToken::new(random_text::<16>(random)))
             .http_get_url();
         let hint = id_token.and_then(|token| std::str::from_utf8(token.expose()).ok());
         if let Some(hint) = hint.filter(|hint| hint.len() <= HINT_CAP) {

@@ -113,10 +113,9 @@ impl Outbox {
         let lease = random_text::<16>(&*self.random);
         // After a failure one push finds out whether the receiver is back.
         let most = if target.down().is_some() { 1 } else { BATCH };
-        let until = now + target.lease();
         let claimed = self
             .store
-            .claim_pushes(&target.url, &lease, now, until, most);
+            .claim_pushes(&target.url, &lease, now, target.lease(), most);
         let claimed = match claimed.await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -267,10 +266,10 @@ impl Outbox {
                 break (PushState::Pending, Some(down.reason));
             }
             let lease = random_text::<16>(&*self.random);
-            let until = now + target.lease();
+            let seconds = target.lease();
             let claimed = self
                 .store
-                .claim_push(&push.user, &target.url, &lease, now, until);
+                .claim_push(&push.user, &target.url, &lease, now, seconds);
             if let Some(claimed) = claimed.await? {
                 break match self.settled(target, &claimed).await? {
                     Settlement::Delivered { .. } => (PushState::Delivered, None),

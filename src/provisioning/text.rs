@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::config::{self, Connector, MaxDeactivations};
-use crate::environment::{Clock, UnixSeconds};
+use crate::environment::Clock;
 use crate::store::{self, AppliedFile, Store};
 
 pub use file::{LineFault, Person};
@@ -22,8 +22,8 @@ pub use plan::Summary;
 
 /// How often a file is looked at. Two looks that see the same make a change: nobody writes any more.
 const LOOK: Duration = Duration::from_secs(2);
-/// For a node that died while it applied a file.
-const LEASE: UnixSeconds = 120;
+/// Seconds that a node which died while it applied a file holds up the others.
+const LEASE: i64 = 120;
 
 /// A text directory's file, and what its lines mean.
 #[derive(Debug, Clone)]
@@ -299,14 +299,7 @@ impl TextDirectory {
         }
         self.is_no_older_copy(known.as_ref(), &version)?;
         let now = self.clock.now();
-        let leased = self
-            .store
-            .lease_file(self.name(), &self.source.node, now, now + LEASE);
-        if !leased.await? {
-            return Err(Trouble::Leased {
-                file: self.source.path(),
-            });
-        }
+        self.lease().await?;
         // Another node may have applied a newer one before the lease was had.
         let known = self.store.applied_file(self.name()).await?;
         self.is_no_older_copy(known.as_ref(), &version)?;
@@ -315,6 +308,17 @@ impl TextDirectory {
         let summary = self.carry_out(plan, now).await?;
         self.store.file_applied(self.name(), &version).await?;
         Ok(summary)
+    }
+
+    /// Keeps other nodes from applying the file for a while, or for a while longer.
+    async fn lease(&self) -> Result<(), Trouble> {
+        let (name, node, now) = (self.name(), &self.source.node, self.clock.now());
+        match self.store.lease_file(name, node, now, LEASE).await? {
+            true => Ok(()),
+            false => Err(Trouble::Leased {
+                file: self.source.path(),
+            }),
+        }
     }
 
     fn is_no_older_copy(

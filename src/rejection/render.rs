@@ -64,6 +64,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
         | Kind::LoopCookieLost
         | Kind::LoopApplication => &[Way::TryAgain, Way::OtherAccount],
         Kind::ApplicationUnreachable
+        | Kind::ConnectionSignIn
         | Kind::ProviderDown { .. }
         | Kind::StoreDown
         | Kind::ReceiverDown
@@ -226,7 +227,8 @@ mod tests {
             Kind::UnknownExpectation => Kind::WrongHost,
             Kind::WrongHost => Kind::HeaderTooLarge,
             Kind::HeaderTooLarge => Kind::ApplicationUnreachable,
-            Kind::ApplicationUnreachable => Kind::ProviderDown { provider: text() },
+            Kind::ApplicationUnreachable => Kind::ConnectionSignIn,
+            Kind::ConnectionSignIn => Kind::ProviderDown { provider: text() },
             Kind::ProviderDown { .. } => Kind::StoreDown,
             Kind::StoreDown => Kind::ReceiverDown,
             Kind::ReceiverDown => Kind::ApplicationSlow,
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 36);
+        assert_eq!(kinds.len(), 37);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {

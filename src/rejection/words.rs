@@ -138,6 +138,7 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         | Kind::WrongHost
         | Kind::HeaderTooLarge
         | Kind::ApplicationUnreachable
+        | Kind::ConnectionSignIn
         | Kind::StoreDown
         | Kind::ReceiverDown
         | Kind::ApplicationSlow => Vec::new(),

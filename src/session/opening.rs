@@ -100,6 +100,10 @@ impl Sessions {
             sid,
             sign_in: response.nonce().to_owned(),
             user: account.user().id.clone(),
+            identity: (
+                tokens.claims.issuer().to_owned(),
+                tokens.claims.subject().to_owned(),
+            ),
             provider: tokens.claims.provider().to_owned(),
             subject: claim("sub").unwrap_or_default().to_owned(),
             provider_sid: claim("sid").map(str::to_owned),

@@ -61,6 +61,7 @@ impl Store {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        self.check_place().await?;
         let begin = self.0.dialect.begin();
         self.0.pools.writer.begin_with(begin).await
     }

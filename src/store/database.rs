@@ -6,6 +6,7 @@
 //! user's audit row lost. The price is one fsync a sign-in, never one a request. Its process writes over
 //! a single connection, so that its own writers queue fairly instead of polling a lock.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,6 +81,19 @@ impl Dialect {
 pub(super) struct Pools {
     pub(super) reader: AnyPool,
     pub(super) writer: AnyPool,
+}
+
+impl Pools {
+    /// Gives up the connections that nobody uses. SQLite opens a file that cannot be written just then for reading, its
+    /// shared memory too, and none of a process's connections writes before the last of those is closed.
+    pub(super) async fn close_idle(&self) {
+        for pool in [&self.reader, &self.writer] {
+            while let Some(connection) = pool.try_acquire() {
+                // It is given up either way.
+                let _ = connection.close().await;
+            }
+        }
+    }
 }
 
 /// What a process may do with a store that is there already.
@@ -246,4 +260,31 @@ async fn migrate(writer: &AnyPool, dialect: Dialect) -> Result<(), sqlx::Error> 
         .run_direct(None, &mut *transaction, false)
         .await?;
     transaction.commit().await
+}
+
+/// Device and inode of a file: what stays when it is renamed, and differs when another takes its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileIdentity(u64, u64);
+
+impl FileIdentity {
+    /// That of a store's file, if it is one.
+    pub(super) fn of(place: &StorePlace) -> Option<Self> {
+        match place {
+            StorePlace::Sqlite(file) => std::fs::metadata(file).ok().as_ref().map(Self::new),
+            StorePlace::Postgres { .. } => None,
+        }
+    }
+
+    fn new(metadata: &std::fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Fails where the file that has this name is another, or there is none.
+    pub(super) async fn check(self, file: &Path) -> Result<(), sqlx::Error> {
+        let there = tokio::fs::metadata(file).await;
+        match there.is_ok_and(|found| Self::new(&found) == self) {
+            true => Ok(()),
+            false => Err(std::io::Error::from(std::io::ErrorKind::StaleNetworkFileHandle).into()),
+        }
+    }
 }

@@ -46,7 +46,8 @@ impl Store {
             .await
     }
 
-    /// Claims a directory's file for a node; whether no other node has it.
+    /// Claims a directory's file for a node, or goes on with it, for so many seconds from now, by the clock of the
+    /// server where there is one; whether no other node has it.
     ///
     /// # Errors
     /// [`Error`].
@@ -55,18 +56,24 @@ impl Store {
         directory: &str,
         node: &str,
         now: UnixSeconds,
-        leased_until: UnixSeconds,
+        seconds: i64,
     ) -> Result<bool, Error> {
-        let lease = sqlx::query(
-            "insert into directory_files (directory, lease, leased_until) values ($1, $2, $3) \
-             on conflict (directory) do update set lease = $2, leased_until = $3 \
+        let statement = self.0.dialect.pick(
+            "insert into directory_files (directory, lease, leased_until) values ($1, $2, $4 + $3) \
+             on conflict (directory) do update set lease = $2, leased_until = $4 + $3 \
              where directory_files.leased_until < $4 or directory_files.lease = $2",
-        )
-        .bind(directory)
-        .bind(node)
-        .bind(leased_until)
-        .bind(now)
-        .execute(&self.0.pools.writer);
+            "insert into directory_files (directory, lease, leased_until) \
+             values ($1, $2, extract(epoch from clock_timestamp())::bigint + $3) \
+             on conflict (directory) do update set lease = $2, leased_until = excluded.leased_until \
+             where directory_files.leased_until < extract(epoch from clock_timestamp())::bigint \
+             or directory_files.lease = $2 and $4 = $4",
+        );
+        let lease = sqlx::query(statement)
+            .bind(directory)
+            .bind(node)
+            .bind(seconds)
+            .bind(now)
+            .execute(&self.0.pools.writer);
         let leased = self.within_patience(lease).await?;
         Ok(leased.rows_affected() > 0)
     }

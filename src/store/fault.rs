@@ -29,6 +29,11 @@ impl Error {
         }
     }
 
+    /// Whether a write failed because the file was opened for reading (SQLite's READONLY).
+    pub(super) fn is_of_a_reader(&self) -> bool {
+        self.dialect == Dialect::Sqlite && primary_code(&self.source) == Some(8)
+    }
+
     /// What the operator can do about it, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         explained(self.dialect, &self.source).map(|(_, hint)| hint)
@@ -153,6 +158,10 @@ fn explained_io(kind: std::io::ErrorKind) -> Option<Words> {
         )),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
+        ErrorKind::StaleNetworkFileHandle => Some((
+            "was removed or replaced while this program had it open",
+            "put that very file back under its name, or start again: what was written since is lost then",
+        )),
         ErrorKind::IsADirectory => Some((
             "is a folder",
             "store.url names a file, such as sqlite:vestibule.db",

@@ -47,6 +47,41 @@ impl Store {
         self.within_patience(self.try_to_log_out(logout, now)).await
     }
 
+    /// Ends every session of ours that came of a provider's session; how many there were. Anybody can ask for it, so
+    /// where there is none nothing is written.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn end_provider_session(
+        &self,
+        provider: &str,
+        sid: &str,
+        now: UnixSeconds,
+    ) -> Result<u64, Error> {
+        let look = sqlx::query_scalar::<_, i64>(
+            "select count(*) from sessions where provider = $1 and provider_sid = $2 and ended_at is null",
+        )
+        .bind(provider)
+        .bind(sid)
+        .fetch_one(&self.0.pools.reader);
+        if self.within_patience(look).await? == 0 {
+            return Ok(0);
+        }
+        let statement = self.0.dialect.pick(
+            "update sessions set ended_at = $3 \
+             where provider = $1 and provider_sid = $2 and ended_at is null",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where provider = $1 and provider_sid = $2 and ended_at is null and $3 = $3",
+        );
+        let update = sqlx::query(statement)
+            .bind(provider)
+            .bind(sid)
+            .bind(now)
+            .execute(&self.0.pools.writer);
+        let ended = self.within_patience(update).await?;
+        Ok(ended.rows_affected())
+    }
+
     async fn try_to_log_out(
         &self,
         logout: &ProviderLogout,

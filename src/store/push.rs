@@ -140,8 +140,8 @@ impl Store {
         .await
     }
 
-    /// Claims at most `limit` due pushes of a receiver, longest due first, under the name `lease` until
-    /// `leased_until`; nobody else gets them before that.
+    /// Claims at most `limit` due pushes of a receiver, longest due first, under the name `lease` for `seconds`, by
+    /// the clock of the server where there is one, since those of the nodes may differ; nobody else gets them before that.
     ///
     /// # Errors
     /// [`Error`].
@@ -150,21 +150,23 @@ impl Store {
         target: &str,
         lease: &str,
         now: UnixSeconds,
-        leased_until: UnixSeconds,
+        seconds: i64,
         limit: u32,
     ) -> Result<Vec<Push>, Error> {
         let claim = self.0.dialect.pick(
-            "update pushes set lease = $1, leased_until = $2 where (user_id, target) in \
+            "update pushes set lease = $1, leased_until = $4 + $2 where (user_id, target) in \
              (select user_id, target from pushes where state = 'pending' and target = $3 and due_at <= $4 \
              and leased_until < $4 order by due_at limit $5)",
-            "update pushes set lease = $1, leased_until = $2 where (user_id, target) in \
+            "update pushes set lease = $1, leased_until = extract(epoch from clock_timestamp())::bigint + $2 \
+             where (user_id, target) in \
              (select user_id, target from pushes where state = 'pending' and target = $3 and due_at <= $4 \
-             and leased_until < $4 order by due_at limit $5 for update skip locked)",
+             and leased_until < extract(epoch from clock_timestamp())::bigint \
+             order by due_at limit $5 for update skip locked)",
         );
         self.within_patience(async {
             let claimed = sqlx::query(claim)
                 .bind(lease)
-                .bind(leased_until)
+                .bind(seconds)
                 .bind(target)
                 .bind(now)
                 .bind(i64::from(limit))
@@ -196,20 +198,24 @@ impl Store {
         target: &str,
         lease: &str,
         now: UnixSeconds,
-        leased_until: UnixSeconds,
+        seconds: i64,
     ) -> Result<Option<Push>, Error> {
+        let claim = self.0.dialect.pick(
+            "update pushes set lease = $1, leased_until = $5 + $2 where user_id = $3 and target = $4 \
+             and state = 'pending' and leased_until < $5",
+            "update pushes set lease = $1, leased_until = extract(epoch from clock_timestamp())::bigint + $2 \
+             where user_id = $3 and target = $4 and state = 'pending' \
+             and leased_until < extract(epoch from clock_timestamp())::bigint and $5 = $5",
+        );
         self.within_patience(async {
-            let claimed = sqlx::query(
-                "update pushes set lease = $1, leased_until = $2 where user_id = $3 and target = $4 \
-                 and state = 'pending' and leased_until < $5",
-            )
-            .bind(lease)
-            .bind(leased_until)
-            .bind(user)
-            .bind(target)
-            .bind(now)
-            .execute(&self.0.pools.writer)
-            .await?;
+            let claimed = sqlx::query(claim)
+                .bind(lease)
+                .bind(seconds)
+                .bind(user)
+                .bind(target)
+                .bind(now)
+                .execute(&self.0.pools.writer)
+                .await?;
             if claimed.rows_affected() == 0 {
                 return Ok(None);
             }

@@ -1,10 +1,10 @@
 //! Sessions and their end.
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 use super::database::Dialect;
-use super::{Error, Store, provider_logout};
+use super::{Error, Store, provider_logout, standing};
 use crate::environment::UnixSeconds;
 
 /// A session to be recorded.
@@ -14,8 +14,10 @@ pub struct NewSession {
     pub sid: String,
     /// The nonce of the authorization response it was issued for: one response, one session.
     pub sign_in: String,
-    /// [`User::id`].
+    /// [`super::User::id`].
     pub user: String,
+    /// `(issuer, subject)` of the user, whom the person was let in as.
+    pub identity: (String, String),
     /// The provider's name.
     pub provider: String,
     /// `sub` of the ID token.
@@ -60,6 +62,12 @@ pub enum OpenSessionError {
     /// The provider ended its session while the person signed in.
     #[error("the provider has ended this sign-in meanwhile")]
     LoggedOut,
+    /// The user was deactivated, or left their directory's file, while the person signed in.
+    #[error("the user is not active any more")]
+    Inactive,
+    /// An administrator took the identity from the user while the person signed in.
+    #[error("the person is not this user any more")]
+    Unbound,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] Error),
@@ -126,7 +134,8 @@ impl Store {
         opened.map_or(Ok(()), Err)
     }
 
-    /// The reason why not, if any. A logout that comes at the same time waits, or this waits for it.
+    /// The reason why not, if any. A logout that comes at the same time waits, or this waits for it; so does whoever
+    /// keeps the user out, since what was decided of them may be seconds old.
     async fn try_to_open(
         &self,
         session: &NewSession,
@@ -136,6 +145,9 @@ impl Store {
         provider_logout::lock_sign_in(&mut transaction, dialect, session).await?;
         if provider_logout::names(&mut transaction, session).await? {
             return Ok(Some(OpenSessionError::LoggedOut));
+        }
+        if let Some(fault) = may_not_come_in(&mut transaction, dialect, session).await? {
+            return Ok(Some(fault));
         }
         let held = &session.renewable;
         let inserted = sqlx::query(
@@ -345,4 +357,35 @@ pub(super) async fn end_all(
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// Whoever keeps a user out ends the sessions that are there: one that is opened in that moment would go on.
+async fn may_not_come_in(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    session: &NewSession,
+) -> Result<Option<OpenSessionError>, sqlx::Error> {
+    // Apart from the look at the identity, which is to see what a transaction wrote that this waited for.
+    let statement = dialect.pick(
+        "select status, deactivated from users where id = $1",
+        "select status, deactivated from users where id = $1 for share",
+    );
+    let user = sqlx::query(statement)
+        .bind(&session.user)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let is_active = user.as_ref().map(standing::is_active).transpose()?;
+    let bound: Option<i64> = sqlx::query_scalar(
+        "select id from identities where issuer = $1 and subject = $2 and user_id = $3",
+    )
+    .bind(&session.identity.0)
+    .bind(&session.identity.1)
+    .bind(&session.user)
+    .fetch_optional(connection)
+    .await?;
+    Ok(match (is_active, bound) {
+        (Some(true), Some(_)) => None,
+        (Some(true), None) | (None, _) => Some(OpenSessionError::Unbound),
+        (Some(false), _) => Some(OpenSessionError::Inactive),
+    })
 }

@@ -98,7 +98,7 @@ impl Store {
     }
 }
 
-fn is_active(row: &AnyRow) -> Result<bool, sqlx::Error> {
+pub(super) fn is_active(row: &AnyRow) -> Result<bool, sqlx::Error> {
     let active = row.try_get::<&str, _>("status")? == UserStatus::Active.as_str();
     Ok(active && row.try_get::<i64, _>("deactivated")? == 0)
 }

@@ -25,6 +25,16 @@ pub enum Fault {
         /// What was found.
         reason: String,
     },
+    /// The application would sign in the connection, which other people's requests share. 502.
+    #[error(
+        "the application at {server} asks for {scheme}, a sign-in that is bound to its connection, and those are shared; expected its own sign-in to be off"
+    )]
+    BoundSignIn {
+        /// Its origin.
+        server: String,
+        /// The scheme that it asks for.
+        scheme: &'static str,
+    },
     /// No response's header within `upstream.response_timeout`. 504.
     #[error("the application at {server} did not answer within {waited:?}")]
     Slow {
@@ -62,6 +72,11 @@ impl Fault {
             server: pool.server().to_owned(),
             reason: reason.into(),
         }
+    }
+
+    pub(super) fn bound_sign_in(pool: &Pool, scheme: &'static str) -> Self {
+        let server = pool.server().to_owned();
+        Fault::BoundSignIn { server, scheme }
     }
 
     pub(super) fn unreachable(pool: &Pool, reason: String) -> Self {

@@ -3,11 +3,12 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, LOCATION, SET_COOKIE, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::config::Config;
+use crate::identity::bound_scheme;
 use crate::session::{Cookies, pairs};
 use crate::telemetry::metrics::WorkerMetrics;
 
@@ -178,6 +179,14 @@ pub(super) fn judge<B>(response: &Response<B>, may_switch: bool) -> Result<(), &
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err("it sent a Transfer-Encoding other than chunked"),
     }
+}
+
+/// The sign-in of the connection that a response asks for or goes on with, whatever its status (RFC 4559 4).
+pub(super) fn bound_sign_in<B>(response: &Response<B>) -> Option<&'static str> {
+    let fields = response.headers().get_all(WWW_AUTHENTICATE);
+    fields
+        .iter()
+        .find_map(|field| bound_scheme(field.as_bytes()))
 }
 
 /// Several Content-Length fields that agree become one (RFC 9110 8.6); hyper refuses others.

@@ -117,7 +117,10 @@ impl<S> Heard<S> {
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !bytes.is_empty() && self.ear.listening.load(Ordering::Relaxed) {
             match self.held.is_empty() && begins_an_answer(bytes) {
-                true => self.ear.listening.store(false, Ordering::Relaxed),
+                true => {
+                    self.ear.listening.store(false, Ordering::Relaxed);
+                    (self.handed_on, self.heads) = (0, 0);
+                }
                 false => return self.hear_more(bytes),
             }
         }
@@ -267,13 +270,23 @@ mod tests {
             headers: ResponseHeaders::dropping(Cookies::named("wfgen_token", "/wfgen")),
             metrics: Metrics::new(1).worker(0),
         });
-        let (client, ear) = (Arc::new(Told::default()), Arc::new(Ear::default()));
+        let ear = Arc::new(Ear::default());
+        let mut heard = Heard::new((), Arc::clone(&ear));
+        told_by(&mut heard, &rules, pieces)
+    }
+
+    /// The same on a connection that has answered before.
+    fn told_by<'p>(
+        heard: &mut Heard<()>,
+        rules: &Arc<Rules>,
+        pieces: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Vec<u8> {
+        let client = Arc::new(Told::default());
         let listener = Arc::clone(&client) as Arc<dyn Client>;
-        ear.listen(Some(&listener), &rules);
-        let mut heard = Heard::new((), ear);
-        pieces
-            .into_iter()
-            .for_each(|piece| heard.hear(piece).unwrap());
+        heard.ear.listen(Some(&listener), rules);
+        for piece in pieces {
+            heard.hear(piece).unwrap();
+        }
         assert!(heard.held.len() <= 2 * LONGEST);
         std::mem::take(&mut *client.0.lock().unwrap())
     }
@@ -290,6 +303,34 @@ mod tests {
         assert_eq!(told([upgrade, HINTS]), b"");
         let all = HINTS.repeat(100);
         assert_eq!(told([&all[..]]), SHOWN.repeat(usize::from(MOST)));
+    }
+
+    #[test]
+    fn every_request_may_have_its_hints() {
+        let rules = Arc::new(Rules {
+            headers: ResponseHeaders::dropping(Cookies::named("wfgen_token", "/wfgen")),
+            metrics: Metrics::new(1).worker(0),
+        });
+        let mut heard = Heard::new((), Arc::default());
+        let (many, answer) = (HINTS.repeat(100), b"HTTP/1.1 200 OK\r\n\r\n");
+        for _ in 0..2 {
+            let told = told_by(&mut heard, &rules, [&many[..], answer]);
+            assert_eq!(told, SHOWN.repeat(usize::from(MOST)));
+        }
+    }
+
+    #[test]
+    fn without_end_they_are_a_fault() {
+        let mut heard = Heard::new((), Arc::default());
+        let client = Arc::new(Told::default()) as Arc<dyn Client>;
+        let rules = Arc::new(Rules {
+            headers: ResponseHeaders::dropping(Cookies::named("wfgen_token", "/wfgen")),
+            metrics: Metrics::new(1).worker(0),
+        });
+        heard.ear.listen(Some(&client), &rules);
+        let some = HINTS.repeat(usize::from(TOO_MANY));
+        heard.hear(&some).unwrap();
+        assert!(heard.hear(HINTS).is_err());
     }
 
     proptest! {

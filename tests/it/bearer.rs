@@ -1,7 +1,6 @@
 //! Routes for programs: access tokens of the real provider pass for users and for machines, those of the lying
 //! provider do not, and whoever may no longer come in is out within the bound of sessions.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -649,14 +648,7 @@ fn soon_after_store(proxy: &Proxy, token: &str) {
 fn what_a_token_opened_ends_with_its_user() {
     let application = Application::start();
     let proxy = usual(&application, "");
-    application.answer_early("/wfgen/graphql", |_, stream| {
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )?;
-        let mut wire = Wire::over(stream.try_clone()?);
-        while !wire.some()?.is_empty() {}
-        Ok(false)
-    });
+    application.echo_upgraded("/wfgen/graphql");
     let person = new_person("subscriber");
     proxy.signed_in(&person);
     let token = token_of(&person);

@@ -6,6 +6,7 @@ use crate::support::application::Application;
 use crate::support::chromium::Chromium;
 use crate::support::provider::{Provider, new_person};
 use crate::support::proxy::Setup;
+use crate::support::{PATIENCE, wait_for};
 
 #[test]
 fn a_person_signs_in_and_out_in_chromium() {
@@ -72,6 +73,42 @@ fn twenty_tabs_at_once_all_land_in_chromium() {
         assert!(shown.text.contains(&user), "{shown:?}");
     }
     assert_eq!(proxy.users().len(), 1);
+}
+
+/// What somebody typed while their session ended arrives after the sign-in, in the same tab.
+#[test]
+fn a_form_is_not_lost_in_chromium() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let user = new_person("typist");
+    let mut browser = Chromium::start();
+    let tab = browser.open(&proxy.url("/page"));
+    browser.sign_in(tab, &user);
+    browser.arrive(tab, &proxy.url("/page"));
+    assert!(proxy.run(&["sessions", "end", "--all"]).status.success());
+    let token = browser.cookies(&proxy.url("/page"));
+    let token = token.iter().find(|it| it["name"] == "wfgen_token").unwrap();
+    let line = format!(
+        "Cookie: wfgen_token={}\r\n",
+        token["value"].as_str().unwrap()
+    );
+    wait_for("the session's end", PATIENCE, || {
+        (proxy.get("/x", &line).status == 401).then_some(())
+    });
+    application.forget();
+    browser.evaluate(
+        tab,
+        "(() => { const form = document.createElement('form'); form.method = 'post'; form.action = '/wfgen/save?id=1'; \
+         const text = document.createElement('textarea'); text.name = 'text'; text.value = 'Zwei Zeilen\\nüber Ämter'; \
+         form.append(text); document.body.append(form); form.submit(); })()",
+    );
+    browser.arrive(tab, &proxy.url("/save?id=1"));
+    let shown = browser.look(tab);
+    assert!(shown.text.contains("POST"), "{shown:?}");
+    let sent = application.only("/wfgen/save");
+    let body = "text=Zwei+Zeilen%0D%0A%C3%BCber+%C3%84mter";
+    assert_eq!((&*sent.method, &*sent.body), ("POST", body.as_bytes()));
+    assert_eq!(sent.only("x-forwarded-user"), Some(&*user));
 }
 
 /// The session ended inside a frame: the sign-in opens in the top window, where the provider allows it.

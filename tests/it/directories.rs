@@ -1,5 +1,6 @@
 //! Text directories from the outside: people of a file beside people who provision themselves.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -312,5 +313,35 @@ fn one_of_two_nodes_applies_a_file() {
     assert!(
         rows.starts_with("1|") && rows.ends_with(&two.address.to_string()),
         "{rows}"
+    );
+}
+
+/// The service manager hears that the start goes on, and a stop does not wait for the rest of the file.
+#[test]
+fn a_long_file_holds_up_neither_the_service_manager_nor_the_end() {
+    let application = Application::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let people: String = (0..100_000).map(|it| format!("p{it},P,,\n")).collect();
+    let proxy = with_staff(&application, &people)
+        .environment("NOTIFY_SOCKET", path.to_str().unwrap())
+        .at(Provider::shared())
+        .installed();
+    let mut process = proxy.process(&[]);
+    let mut message = [0; 256];
+    let count = manager.recv(&mut message).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&message[..count]).trim(),
+        "EXTEND_TIMEOUT_USEC=60000000"
+    );
+    let told = Instant::now();
+    process.terminate();
+    assert_eq!(process.wait_until_ended(), Some(0));
+    assert!(
+        told.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        told.elapsed()
     );
 }

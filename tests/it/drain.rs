@@ -121,19 +121,7 @@ fn a_second_signal_ends_it_at_once() {
 fn upgraded_connections_are_closed_at_the_drains_end() {
     let application = Application::start();
     let mut proxy = setup(&application).start_unready();
-    application.answer_early("/wfgen/open/ws", |_, stream| {
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )?;
-        let mut wire = Wire::over(stream.try_clone()?);
-        while let Ok(some) = wire.some() {
-            if some.is_empty() {
-                break;
-            }
-            stream.write_all(&some)?;
-        }
-        Ok(false)
-    });
+    application.echo_upgraded("/wfgen/open/ws");
     let mut slow = in_flight(&application, &proxy, Duration::from_secs(3));
     let mut socket = Wire::connect(proxy.address).unwrap();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

@@ -622,14 +622,7 @@ fn a_body_that_stops_arriving_is_408() {
 fn signing_out_closes_what_was_upgraded() {
     let application = Application::start();
     let proxy = open(&application);
-    application.answer_early("/wfgen/ws", |_, stream| {
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )?;
-        let mut wire = Wire::over(stream.try_clone()?);
-        while !wire.some()?.is_empty() {}
-        Ok(false)
-    });
+    application.echo_upgraded("/wfgen/ws");
     let token = proxy.signed_in(&new_person("leaver")).cookie("wfgen_token");
     let cookie = format!("Cookie: wfgen_token={token}\r\n");
     let mut wire = Wire::connect(proxy.address).unwrap();

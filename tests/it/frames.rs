@@ -258,3 +258,38 @@ fn a_sign_in_in_the_frame_lasts_there_in_chromium() {
         assert!(browser.look_in_frame(tab).text.contains("inside"));
     }
 }
+
+/// A cache in between would hand one person's cookie to the next.
+#[test]
+fn lesson_29_no_answer_that_sets_a_cookie_or_belongs_to_a_sign_in_is_stored() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.browser();
+    let began = browser.navigate(&proxy.url("/page"));
+    let landed = browser.fill_in(
+        &began,
+        &[("login", &new_person("cached")), ("password", "x")],
+    );
+    assert_eq!(landed.answer.status, 200);
+    let out = browser.navigate(&proxy.url("/auth/logout"));
+    let broken = browser.navigate(&proxy.url("/auth/callback?code=x&state=y"));
+    let steps = [&began, &landed, &out, &broken].map(|page| &page.trail);
+    let ours = steps.into_iter().flatten().filter(|(url, answer)| {
+        let of_us = url.as_str().starts_with(proxy.origin());
+        of_us && (answer.status != 200 || url.path().contains("/auth/"))
+    });
+    let mut seen = 0;
+    for (url, answer) in ours {
+        let stored = answer.header("cache-control").unwrap_or_default();
+        assert!(stored.contains("no-store"), "{url}: {stored:?}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen}");
+    for (url, answer) in steps.into_iter().flatten() {
+        let sets = url.as_str().starts_with(proxy.origin()) && !answer.all("set-cookie").is_empty();
+        assert!(
+            !sets || answer.header("cache-control").unwrap().contains("no-store"),
+            "{url}"
+        );
+    }
+}

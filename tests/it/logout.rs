@@ -31,6 +31,7 @@ fn signing_out_ends_the_session_here_and_at_the_provider() {
         sent["post_logout_redirect_uri"],
         proxy.url("/auth/logout/return")
     );
+    assert!(sent["state"].len() >= 16);
     assert!(browser.cookies("wfgen_token").is_empty());
     let copied = format!("Cookie: wfgen_token={token}\r\n");
     assert_eq!(

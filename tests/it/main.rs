@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod administration;
+mod assertion;
 mod bad_input;
 mod bearer;
 mod chromium;
+mod churn;
 mod command_line;
 mod cookies;
 mod corpus;
@@ -29,6 +31,7 @@ mod loops;
 mod nodes;
 mod operation;
 mod postgres;
+mod presets;
 mod provider_logout;
 mod provisioning;
 mod proxy_protocol;

@@ -11,7 +11,7 @@ use crate::support::wire::get;
 use crate::support::{PATIENCE, wait_for};
 
 /// Debian's libfaketime, which gives a process a clock of its own.
-fn faketime() -> String {
+pub(crate) fn faketime() -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap();
     let files = folders.map(|it| it.unwrap().path().join("faketime/libfaketimeMT.so.1"));
     let found = files.into_iter().find(|file| file.exists());

@@ -328,20 +328,7 @@ fn the_front_channel_ends_the_session_that_it_names() {
 #[test]
 fn a_logout_ends_sessions_and_their_websockets_on_every_node() {
     let (application, postgres) = (Application::start(), Postgres::shared());
-    application.answer_early("/wfgen/ws", |_, stream| {
-        use std::io::Write as _;
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        )?;
-        let mut wire = Wire::over(stream.try_clone()?);
-        while let Ok(some) = wire.some() {
-            if some.is_empty() {
-                break;
-            }
-            stream.write_all(&some)?;
-        }
-        Ok(false)
-    });
+    application.echo_upgraded("/wfgen/ws");
     let provider = LyingProvider::launch();
     let client = Client {
         id: CLIENT_ID.to_owned(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::postgres::faketime;
 use crate::support::application::Application;
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Provider, new_person};
@@ -18,11 +19,15 @@ const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 
 /// A proxy that pushes to this receiver.
 fn pushing(application: &Application, base: &str, more: &str) -> Setup {
+    pushing_within("2s", application, base, more)
+}
+
+fn pushing_within(timeout: &str, application: &Application, base: &str, more: &str) -> Setup {
     Setup::new(application)
         .maps("department", "\"department\"")
         .maps("phone", "{ claim = \"phone_number\", missing = \"clear\" }")
         .more(&format!(
-            "\n[[directories.push]]\nurl = {base:?}\ntoken = {{ file = \"scim_token\" }}\ntimeout = \"2s\"\n{more}\n"
+            "\n[[directories.push]]\nurl = {base:?}\ntoken = {{ file = \"scim_token\" }}\ntimeout = {timeout:?}\n{more}\n"
         ))
         .file("scim_token", TOKEN)
         .at(Provider::shared())
@@ -444,6 +449,47 @@ fn a_slow_receiver_holds_nobody_for_longer_than_its_timeout() {
     );
 }
 
+/// Who is kept out while a receiver takes its time with them gets no session that nobody would end.
+#[test]
+fn who_is_deactivated_during_their_sign_in_does_not_come_in() {
+    let application = Application::start();
+    for deactivates in [false, true] {
+        let (receiver, base) = lying();
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_asked);
+        receiver.answer("/scim/Users", move |request, stream| {
+            let (status, body) = match request.method.as_str() {
+                "POST" => ("201 Created", r#"{"id": "r1"}"#),
+                _ => ("200 OK", r#"{"totalResults": 0, "Resources": []}"#),
+            };
+            if !asked.swap(true, Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1500));
+            }
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+            .map(|()| true)
+        });
+        let proxy = pushing(&application, &base, "").start();
+        let person = new_person("caught");
+        let status = std::thread::scope(|scope| {
+            let signing_in = scope.spawn(|| signs_in(&proxy, &person));
+            wait_for("the receiver to be asked", PATIENCE, || {
+                is_asked.load(Ordering::Relaxed).then_some(())
+            });
+            if deactivates {
+                run(&proxy, &["users", "deactivate", &person]);
+            }
+            signing_in.join().unwrap()
+        });
+        assert_eq!(status, if deactivates { 403 } else { 200 });
+        let sessions = run(&proxy, &["sessions", "list"]);
+        assert_eq!(sessions.contains(&person), !deactivates, "{sessions}");
+    }
+}
+
 /// Fifty sign-ins of one new person over two nodes: one user, one audit row, one SCIM user.
 #[test]
 fn lesson_17_one_person_on_two_nodes_is_one_user_at_the_receiver() {
@@ -475,6 +521,42 @@ fn lesson_17_one_person_on_two_nodes_is_one_user_at_the_receiver() {
         assert_eq!(rows, "1");
         assert_eq!(receiver.users().len(), 1);
     }
+}
+
+/// A node whose clock is ahead does not take a push from the node that delivers it.
+#[test]
+fn clocks_that_differ_push_nobody_twice() {
+    let (application, postgres) = (Application::start(), Postgres::shared());
+    let database = postgres.database();
+    let (receiver, base) = lying();
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&posts);
+    receiver.answer("/scim/Users", move |request, stream| {
+        let (status, body) = match request.method.as_str() {
+            "POST" => ("201 Created", r#"{"id": "r1"}"#),
+            _ => ("200 OK", r#"{"totalResults": 0, "Resources": []}"#),
+        };
+        if request.method == "POST" {
+            counted.fetch_add(1, Ordering::Relaxed);
+            // Longer than the other node takes to look for what is due.
+            std::thread::sleep(Duration::from_secs(4));
+        }
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .map(|()| true)
+    });
+    let node = || pushing_within("8s", &application, &base, "").on_postgres(postgres, &database);
+    let ahead = node()
+        .environment("LD_PRELOAD", &faketime())
+        .environment("FAKETIME", "+300s")
+        .start();
+    let one = node().start();
+    assert_eq!(signs_in(&one, &new_person("pushed")), 200);
+    assert_eq!(posts.load(Ordering::Relaxed), 1);
+    assert_eq!(pushes(&ahead, "delivered"), 0.0);
 }
 
 /// Killed in the middle of provisioning, again and again: whoever was told that they are in exists, and every change is

@@ -85,6 +85,7 @@ fn session(number: u32, expires_at: i64) -> NewSession {
         sid: format!("sid{number}"),
         sign_in: format!("nonce{number}"),
         user: "1".into(),
+        identity: (ISSUER.into(), "1".into()),
         provider: "one".into(),
         subject: "alice".into(),
         provider_sid: Some(format!("theirs{number}")),
@@ -590,6 +591,34 @@ mod contract {
         assert_eq!(store.history("1", 0, 10).await.unwrap().len(), 1);
     }
 
+    /// What was decided about the person may be old by now.
+    pub(super) async fn nobody_who_was_kept_out_meanwhile_opens_a_session(store: &Store) {
+        write(store, user("1", "alice")).await;
+        let deactivated = User {
+            deactivated: true,
+            ..user("1", "alice")
+        };
+        write(store, deactivated).await;
+        let refused = store.open_session(&session(1, NOW + 60)).await;
+        assert!(matches!(refused, Err(OpenSessionError::Inactive)));
+        let waits = User {
+            status: UserStatus::Inactive,
+            ..user("1", "alice")
+        };
+        write(store, waits).await;
+        let refused = store.open_session(&session(1, NOW + 60)).await;
+        assert!(matches!(refused, Err(OpenSessionError::Inactive)));
+        let another = User {
+            identities: vec![(ISSUER.into(), "another".into())],
+            ..user("1", "alice")
+        };
+        write(store, another).await;
+        let refused = store.open_session(&session(1, NOW + 60)).await;
+        assert!(matches!(refused, Err(OpenSessionError::Unbound)));
+        write(store, user("1", "alice")).await;
+        store.open_session(&session(1, NOW + 60)).await.unwrap();
+    }
+
     pub(super) async fn the_newest_claims_of_a_user_are_kept(store: &Store) {
         write(store, user("1", "alice")).await;
         assert_eq!(store.claims_of("1").await.unwrap(), None);
@@ -617,12 +646,13 @@ mod contract {
             let decide = |_: &Facts| (due(user.clone()), ());
             transact(store, "", None, decide).await.unwrap();
         };
-        let claim = async |lease: &str, now: i64| {
+        let claim_for = async |lease: &str, now: i64, seconds: i64| {
             store
-                .claim_pushes(THERE, lease, now, now + 30, 5)
+                .claim_pushes(THERE, lease, now, seconds, 5)
                 .await
                 .unwrap()
         };
+        let claim = async |lease: &str, now: i64| claim_for(lease, now, 30).await;
         assert_eq!(store.push("1", THERE).await.unwrap(), None);
         change(user("1", "alice")).await;
         change(user("1", "alice")).await;
@@ -631,7 +661,7 @@ mod contract {
         assert_eq!(claimed.len(), 1);
         assert_eq!((claimed[0].wanted, claimed[0].delivered), (2, 0));
         assert!(claim("b", NOW + 1).await.is_empty(), "one delivers");
-        let own = store.claim_push("1", THERE, "b", NOW + 1, NOW + 31).await;
+        let own = store.claim_push("1", THERE, "b", NOW + 1, 30).await;
         assert_eq!(own.unwrap(), None);
         change(user("1", "alice")).await;
         let delivered = Settlement::Delivered {
@@ -661,7 +691,8 @@ mod contract {
             .await
             .unwrap();
         assert!(claim("d", NOW + 99).await.is_empty());
-        let claimed = claim("d", NOW + 100).await;
+        // Leases end by the server's clock: this one has ended.
+        let claimed = claim_for("d", NOW + 100, -1).await;
         assert_eq!(claimed[0].attempts, 1);
         assert_eq!(claimed[0].last_error.as_deref(), Some("down"));
         let another = claim("e", NOW + 131).await;
@@ -688,7 +719,7 @@ mod contract {
         assert_eq!(store.pending_pushes().await.unwrap(), 0);
         change(user("1", "alice")).await;
         let claimed = store
-            .claim_push("1", THERE, "f", NOW, NOW + 30)
+            .claim_push("1", THERE, "f", NOW, 30)
             .await
             .unwrap()
             .unwrap();
@@ -741,6 +772,7 @@ both_keep! {
     what_an_administrator_decides_is_kept_apart, many_names_are_decided_in_one_transaction,
     users_are_counted_one_by_one, an_identity_that_is_left_out_is_forgotten,
     an_issuer_is_replaced_and_nobody_is_lost, a_name_is_released, the_newest_claims_of_a_user_are_kept,
+    nobody_who_was_kept_out_meanwhile_opens_a_session,
     a_push_is_delivered_by_one_and_never_lost,
 }
 

@@ -68,6 +68,92 @@ fn a_store_that_another_process_locks() {
     heals(&proxy);
 }
 
+/// Somebody removes the file, or puts another in its place: nobody comes in who would be forgotten.
+#[test]
+fn a_store_that_is_gone() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("signed-in"));
+    let (file, away) = (proxy.file("vestibule.db"), proxy.file("away.db"));
+    std::fs::rename(&file, &away).unwrap();
+    is_in_trouble(&proxy, &browser);
+    assert!(
+        proxy.log().contains("was removed or replaced"),
+        "{}",
+        proxy.log()
+    );
+    std::fs::copy(&away, &file).unwrap();
+    let page = proxy
+        .browser()
+        .sign_in(&proxy.url("/"), &new_person("another-file"));
+    assert_eq!(page.answer.status, 503, "not the one that is open");
+    std::fs::rename(&away, &file).unwrap();
+    heals(&proxy);
+    assert_eq!(proxy.users().len(), 2);
+}
+
+/// Nothing can be written any more, as on a disk that its system made read-only.
+#[test]
+fn a_store_that_is_read_only() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("signed-in"));
+    let files = Frozen(["vestibule.db", "vestibule.db-wal"].map(|name| proxy.file(name)));
+    files.set("+i");
+    is_in_trouble(&proxy, &browser);
+    files.set("-i");
+    heals(&proxy);
+    assert_eq!(proxy.users().len(), 2);
+}
+
+/// The program dies, and finds a disk that its system made read-only meanwhile: who was signed in is.
+#[test]
+fn a_start_on_a_read_only_disk() {
+    let application = Application::start();
+    let mut proxy = Setup::new(&application)
+        .with("[store]", "url", "\"sqlite:small/vestibule.db\"")
+        .at(Provider::shared())
+        .installed();
+    let disk = SmallDisk::at(&proxy.file("small"));
+    proxy.restart();
+    let browser = proxy.signed_in(&new_person("signed-in"));
+    proxy.kill_hard();
+    proxy.wait_until_ended();
+    assert!(as_root(&["mount", "-o", "remount,ro"], &disk.0));
+    proxy.restart();
+    is_in_trouble(&proxy, &browser);
+    assert!(proxy.log().contains("cannot be written"), "{}", proxy.log());
+    assert!(as_root(&["mount", "-o", "remount,rw"], &disk.0));
+    heals(&proxy);
+    assert_eq!(proxy.users().len(), 2);
+    drop(proxy);
+    drop(disk);
+}
+
+/// Files that nobody may write, not even who has them open.
+struct Frozen([PathBuf; 2]);
+
+impl Frozen {
+    fn set(&self, attribute: &str) {
+        for file in &self.0 {
+            let done = as_root(&["chattr", attribute], file);
+            assert!(
+                done,
+                "chattr needs root, and ext4, xfs or btrfs below {}",
+                file.display()
+            );
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            as_root(&["chattr", "-i"], file);
+        }
+    }
+}
+
 /// A small file system of its own; it goes with the test.
 struct SmallDisk(PathBuf);
 

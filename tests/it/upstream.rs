@@ -1,6 +1,7 @@
 //! Several servers of one application: who gets a request, who is left out, what is sent again; and
 //! answers that are not quite HTTP.
 
+mod connection_sign_in;
 mod framing;
 mod load;
 mod tls;

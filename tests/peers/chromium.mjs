@@ -8,7 +8,7 @@
 //   {"do": "press", "tab": 0, "what": CSS, "popup": false, "frame": false}   clicks; what a popup opens is {"tab": n}
 //   {"do": "look", "tab": 0, "frame": false}  {"url", "title", "text", "html"}
 //   {"do": "frame", "tab": 0, "url": U}       puts a frame of U into the page
-//   {"do": "cookies", "url": U}               {"cookies": [{name, httpOnly, secure, sameSite, path}]}
+//   {"do": "cookies", "url": U}               {"cookies": [{name, value, httpOnly, secure, sameSite, path}]}
 //   {"do": "evaluate", "tab": 0, "text": JS}   {"value": …}, once it is settled
 //   {"do": "picture", "tab": 0, "file": F}    a screenshot
 //

@@ -1,5 +1,7 @@
 //! Carrying out a plan: batches of users, each in one transaction with its audit rows.
 
+use std::time::{Duration, Instant};
+
 use crate::config::{UserField, UserStatus};
 use crate::environment::{SystemRandom, UnixSeconds, random_text};
 use crate::store::{Administered, AuditRow, Change, User};
@@ -10,6 +12,8 @@ use crate::provisioning::entry::differences;
 
 /// Users that one transaction writes: a sign-in waits for no more.
 const BATCH: usize = 200;
+/// How often the lease is had anew while a file is applied: a million people take longer than it lasts.
+const HOLD: Duration = Duration::from_secs(20);
 
 /// What became of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,14 @@ enum Taken {
     Elsewhere(&'static str),
 }
 
+/// How far a plan is carried out.
+struct Progress {
+    /// When the lease was had last.
+    held: Instant,
+    done: usize,
+    of: usize,
+}
+
 impl TextDirectory {
     pub(super) async fn carry_out(&self, plan: Plan, now: UnixSeconds) -> Result<Summary, Trouble> {
         let mut summary = Summary {
@@ -41,10 +53,16 @@ impl TextDirectory {
         // Whoever takes a name that another user of the file gives up comes after them; a pass that frees no
         // name is the last one.
         let mut last = false;
+        let mut progress = Progress {
+            held: Instant::now(),
+            done: 0,
+            of: waiting.len() + plan.left.len(),
+        };
         while !waiting.is_empty() {
             let before = waiting.len();
             let mut blocked = Vec::new();
             for batch in waiting.chunks(BATCH) {
+                self.hold(&mut progress, batch.len()).await?;
                 let done = self.write_people(batch, last, now).await?;
                 for (person, done) in batch.iter().zip(done) {
                     match done {
@@ -57,11 +75,24 @@ impl TextDirectory {
             waiting = blocked;
         }
         for batch in plan.left.chunks(BATCH) {
+            self.hold(&mut progress, batch.len()).await?;
             for done in self.write_left(batch, now).await? {
                 summary.count(done);
             }
         }
         Ok(summary)
+    }
+
+    /// Has the lease anew where it is time to, and tells how far it is; `next` users are written then.
+    async fn hold(&self, progress: &mut Progress, next: usize) -> Result<(), Trouble> {
+        if progress.held.elapsed() >= HOLD {
+            progress.held = Instant::now();
+            let (directory, done, of) = (self.name(), progress.done, progress.of);
+            tracing::info!(directory, done, of, "the file is being applied");
+            self.lease().await?;
+        }
+        progress.done += next;
+        Ok(())
     }
 
     async fn write_people(

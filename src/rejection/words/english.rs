@@ -243,6 +243,15 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "`vestibule check --online` tries them too",
             ],
         },
+        Kind::ConnectionSignIn => Texts {
+            title: "The application wants a sign-in of its own",
+            explanation: "The application behind this page asked for a Windows sign-in (NTLM or Negotiate). Such a sign-in holds for a whole connection, and people share connections here: one person would be taken for another. So it stops here. This is not your fault, and if you were signed in, you still are.",
+            advice: "Tell your administrator. Trying again helps only after something was changed.",
+            checks: &[
+                "In IIS, Windows Authentication must be off for this path, and Anonymous Authentication on; Basic Authentication may be on for paths that are \"open\"",
+                "The log line with this id names the server and the scheme",
+            ],
+        },
         Kind::ProviderDown { .. } => Texts {
             title: "Signing in is not possible just now",
             explanation: "The sign-in provider does not answer. This is not your fault. Whoever is signed in already can go on working.",

@@ -245,6 +245,15 @@ pub(super) fn texts(kind: &Kind) -> Texts {
                 "`vestibule check --online` les essaie aussi",
             ],
         },
+        Kind::ConnectionSignIn => Texts {
+            title: "L’application demande sa propre connexion",
+            explanation: "L’application derrière cette page a demandé une authentification Windows (NTLM ou Negotiate). Celle-ci vaut pour toute une liaison, et les liaisons sont partagées ici\u{a0}: une personne serait prise pour une autre. C’est pourquoi tout s’arrête ici. Vous n’y êtes pour rien, et une session ouverte le reste.",
+            advice: "Prévenez votre administrateur. Réessayer n’aide qu’après un changement.",
+            checks: &[
+                "Dans IIS, l’authentification Windows doit être désactivée pour ce chemin et l’authentification anonyme activée\u{a0}; l’authentification de base peut l’être pour les chemins «\u{a0}open\u{a0}»",
+                "La ligne du journal portant cet identifiant nomme le serveur et le procédé",
+            ],
+        },
         Kind::ProviderDown { .. } => Texts {
             title: "La connexion est impossible pour l’instant",
             explanation: "Le fournisseur de connexion ne répond pas. Vous n’y êtes pour rien. Les personnes déjà connectées peuvent continuer à travailler.",

@@ -39,7 +39,7 @@ async fn lesson_15_a_provider_that_is_down_at_start_heals_without_a_restart() {
     };
     let url = party.authorization_url(&request, &journey.sealer, &SystemRandom, now());
     assert_eq!(url.unwrap_err().provider, "lying");
-    assert_eq!(party.end_session_url(None), None);
+    assert_eq!(party.end_session_url(None, &SystemRandom), None);
 
     journey.provider.restart();
     wait_for("the provider to be discovered", || {
@@ -174,7 +174,12 @@ async fn the_report_says_what_operators_compare() {
     assert!(report.user_info_lacks);
     assert_eq!(report.end_session_endpoint, None);
     // What is in use stays.
-    assert!(journey.party().end_session_url(None).is_some());
+    assert!(
+        journey
+            .party()
+            .end_session_url(None, &SystemRandom)
+            .is_some()
+    );
     journey
         .provider
         .set_metadata(json!({"code_challenge_methods_supported": null}));

@@ -279,14 +279,14 @@ async fn logging_out_goes_on_to_the_provider() {
     let journey = Journey::start().await;
     let url = journey
         .party()
-        .end_session_url(Some(&Secret::new("a.b.c")))
+        .end_session_url(Some(&Secret::new("a.b.c")), &SystemRandom)
         .unwrap();
     assert!(
         url.as_str()
             .starts_with(&format!("{}/end-session?", journey.provider.issuer()))
     );
     let sent = parameters(&url);
-    assert_eq!(sent.len(), 3);
+    assert_eq!(sent.len(), 4);
     assert_eq!(sent["id_token_hint"], "a.b.c");
     assert_eq!(sent["client_id"], CLIENT_ID);
     let back = "https://workflow.example.com/wfgen/auth/logout/return";
@@ -296,17 +296,20 @@ async fn logging_out_goes_on_to_the_provider() {
         Some(Secret::new("x".repeat(7000))),
         Some(Secret::new([0xff])),
     ] {
-        let url = journey.party().end_session_url(unusable.as_ref()).unwrap();
+        let url = journey
+            .party()
+            .end_session_url(unusable.as_ref(), &SystemRandom)
+            .unwrap();
         assert!(!parameters(&url).contains_key("id_token_hint"));
     }
     let local = Journey::with(|provider| provider.end_provider_session = false).await;
-    assert_eq!(local.party().end_session_url(None), None);
+    assert_eq!(local.party().end_session_url(None, &SystemRandom), None);
 
     let provider = LyingProvider::start().await;
     provider.set_metadata(json!({"end_session_endpoint": null}));
     let without = Journey::undiscovered(provider, |_| {});
     without.party().discover_once().await.unwrap();
-    assert_eq!(without.party().end_session_url(None), None);
+    assert_eq!(without.party().end_session_url(None, &SystemRandom), None);
 }
 
 /// Return addresses: any local path survives; over the cap people come to the base path.

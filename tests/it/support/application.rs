@@ -122,6 +122,23 @@ impl Application {
         });
     }
 
+    /// Takes every upgrade there, and sends back what comes until it is closed.
+    pub(crate) fn echo_upgraded(&self, prefix: &str) {
+        self.answer_early(prefix, |_, stream| {
+            stream.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            )?;
+            let mut wire = Wire::over(stream.try_clone()?);
+            while let Ok(some) = wire.some() {
+                if some.is_empty() {
+                    break;
+                }
+                stream.write_all(&some)?;
+            }
+            Ok(false)
+        });
+    }
+
     /// Every request so far, in the order in which their heads arrived.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.state.received.lock().unwrap().clone()

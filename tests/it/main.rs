@@ -29,6 +29,7 @@ mod listeners;
 mod logout;
 mod loops;
 mod nodes;
+mod okta_example;
 mod operation;
 mod postgres;
 mod presets;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::application::Application;
 use crate::support::asp_net::{AspNet, Site};
+use crate::support::browser::Sending;
 use crate::support::lying_provider::{CURVE, FIRST, FOREIGN, SigningKey};
 use crate::support::provider::{Provider, new_person};
 use crate::support::proxy::{SESSION_KEY, Setup, payload};
@@ -165,6 +166,48 @@ fn who_signs_in_through_the_proxy_is_that_user_to_an_asp_net_page() {
     browser.navigate(&proxy.url("/auth/logout"));
     let visited = browser.visit(&later);
     assert_eq!(visited.status, 302, "{}", visited.text());
+}
+
+#[test]
+fn the_proxys_assertion_names_the_user_without_any_cookie() {
+    let nobody = Application::start();
+    let provider = Provider::shared();
+    let setup = Setup::new(&nobody)
+        .at(provider)
+        .with("[upstream.identity]", "session_cookie", "\"strip\"")
+        .with("[upstream.identity.assertion]", "algorithm", "\"HS256\"")
+        .with(
+            "[upstream.identity.assertion]",
+            "key",
+            "{ file = \"assertion\" }",
+        )
+        .file("assertion", ASSERTION_KEY);
+    let mono = AspNet::start(&[Site {
+        path: "/wfgen",
+        settings: &[
+            ("VestibulePublicUrl", &setup.public_url()),
+            ("VestibuleTrust", "assertion"),
+            ("VestibuleAssertionAlgorithm", "HS256"),
+            ("VestibuleAssertionSecretFile", "assertion"),
+        ],
+        files: &[("assertion", ASSERTION_KEY)],
+    }]);
+    let servers = format!("[\"http://{}\"]", mono.address);
+    let proxy = setup.with("[upstream]", "servers", &servers).start();
+    let person = new_person("grace");
+    provider.claim(
+        &person,
+        &json!({"preferred_username": person, "family_name": "Hopper"}),
+    );
+    let browser = proxy.browser();
+    let page = browser.sign_in(&proxy.url("/who.aspx"), &person);
+    greets(&page.answer, &person);
+    // The session token itself opens nothing here, nor does a forged assertion through the proxy.
+    let token = browser.cookie("wfgen_token");
+    let line = format!("X-Identity-Assertion: {token}\r\n");
+    refuses(&asked(mono.address, PAGE, &line), "type");
+    let forged = Sending::by_person(&proxy.url("/who.aspx")).with("X-Identity-Assertion", &token);
+    greets(&browser.send(&forged), &person);
 }
 
 #[test]

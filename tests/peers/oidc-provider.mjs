@@ -29,7 +29,7 @@ const failing = new Map();
 const seen = { requests: [], secrets: [] };
 const SCOPES = {
   openid: ['sub'],
-  profile: ['name', 'given_name', 'family_name', 'preferred_username', 'nickname', 'picture', 'locale', 'zoneinfo',
+  profile: ['name', 'given_name', 'family_name', 'preferred_username', 'nickname', 'picture', 'gender', 'locale', 'zoneinfo', 'updated_at',
     'department', 'company', 'employee_number', 'phone_number', 'groups', 'hasgroups', '_claim_names', '_claim_sources'],
   email: ['email', 'email_verified'],
 };

@@ -53,3 +53,4 @@ mod support;
 mod tls;
 mod trailers;
 mod upstream;
+mod workflowgen;

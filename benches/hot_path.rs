@@ -101,7 +101,7 @@ fn room() -> (Config, String, Sessions) {
 fn hot_path(criterion: &mut Criterion) {
     let (config, token, sessions) = room();
     let request = browser(&token);
-    let recent = Recent::new(&config);
+    let recent = Recent::new(&config, None);
     let Glance::Known(known) = sessions.glance(request.headers(), NOW) else {
         panic!("the session is known");
     };

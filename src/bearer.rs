@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 
+use crate::assertion::Asserted;
 use crate::config::{Config, UserField};
 use crate::environment::UnixSeconds;
 use crate::expression::{Expression, Subject};
@@ -42,6 +43,8 @@ pub struct Bearer {
     who: Who,
     /// The values of the identity headers: the user header first, then the others in their order.
     values: Box<[Option<Box<str>>]>,
+    /// Where the application is sent assertions, and the token is a user's.
+    asserted: Option<Arc<Asserted>>,
     /// One verdict a rule of the bearer routes.
     verdicts: Box<[bool]>,
     identity: Option<(Box<str>, Box<str>)>,
@@ -140,7 +143,8 @@ impl Bearer {
         let values = values.fold(0, |sum, value| sum + 16 + value.len());
         let identity = self.identity.as_ref();
         let identity = identity.map_or(0, |(issuer, subject)| issuer.len() + subject.len());
-        (TOKEN_BYTES + values + identity + self.verdicts.len()) as u32
+        let asserted = self.asserted.as_ref().map_or(0, |it| it.weight());
+        (TOKEN_BYTES + values + identity + self.verdicts.len() + asserted) as u32
     }
 }
 
@@ -151,6 +155,8 @@ pub struct Bearers {
     rules: Vec<Expression>,
     /// The user fields that headers carry beside the username.
     fields: Vec<UserField>,
+    /// Whether the application is sent assertions.
+    asserts: bool,
     known: Cache<Digest, Arc<Bearer>, ahash::RandomState>,
     /// Everything that is in memory somewhere; requests of known tokens never come here.
     followed: Mutex<Vec<Weak<Bearer>>>,
@@ -166,6 +172,7 @@ impl Bearers {
             store,
             rules: config.bearer_rules().cloned().collect(),
             fields: headers.map(|(_, field)| *field).collect(),
+            asserts: config.upstream.identity.assertion.is_some(),
             known: Cache::builder()
                 .max_capacity(CACHE_BYTES)
                 .weigher(|_: &Digest, bearer: &Arc<Bearer>| bearer.weight())
@@ -229,6 +236,7 @@ impl Bearers {
         (!changed).then(|| Bearer {
             who: known.who.clone(),
             values: known.values.clone(),
+            asserted: known.asserted.clone(),
             verdicts: known.verdicts.clone(),
             identity: known.identity.clone(),
             good_until: known.good_until,
@@ -257,6 +265,7 @@ impl Bearers {
         Bearer {
             who,
             values: named.map(field).collect(),
+            asserted: self.asserted(token, user),
             verdicts: self.rules.iter().map(holds).collect(),
             identity,
             good_until: token.good_until(),
@@ -264,6 +273,12 @@ impl Bearers {
             changed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
+    }
+
+    fn asserted(&self, token: &AccessToken, user: Option<&Standing>) -> Option<Arc<Asserted>> {
+        let username = user?.fields.get(&UserField::Username)?;
+        let subject = token.subject().filter(|_| self.asserts)?;
+        Some(Asserted::new(subject, username, None, token.good_until()))
     }
 
     /// One round of following the store: users that any process has written are asked about again.

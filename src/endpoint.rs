@@ -22,6 +22,7 @@ use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::assertion::Assertions;
 use crate::bearer::Bearers;
 use crate::config::Config;
 use crate::environment::{Clock, Random};
@@ -68,6 +69,8 @@ pub struct Endpoints {
     pub sealer: Sealer,
     /// Gives and ends sessions.
     pub sessions: Arc<Sessions>,
+    /// Makes assertions, where the application is sent any.
+    pub assertions: Option<Arc<Assertions>>,
     /// Recognises access tokens.
     pub bearers: Arc<Bearers>,
     /// Creates and synchronises users.

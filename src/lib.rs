@@ -35,6 +35,8 @@ pub mod store;
 pub mod mapping;
 pub mod provisioning;
 // Rank 3
+pub mod assertion;
+
 pub mod session;
 
 pub mod bearer;

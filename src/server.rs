@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin;
+use crate::assertion::{self, Assertions};
 use crate::bearer::Bearers;
 use crate::config::Config;
 use crate::endpoint::Endpoints;
@@ -63,6 +64,9 @@ pub enum StartFault {
     /// A session key does not fit.
     #[error(transparent)]
     Key(#[from] KeyFault),
+    /// An assertion's key does not fit.
+    #[error(transparent)]
+    AssertionKey(#[from] assertion::KeyFault),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -234,10 +238,12 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
     let servers = Servers::new(config, Arc::clone(&random), Arc::clone(metrics))
         .map_err(StartFault::Upstream)?;
     let parties = Arc::new(RelyingParties::new(config)?);
+    let assertions = Assertions::new(config, Arc::clone(&random))?;
     Ok(Endpoints {
         routes: Arc::new(Routes::new(config)),
         bearers: Arc::new(Bearers::new(config, &parties, store.clone())),
         parties,
+        assertions: assertions.map(Arc::new),
         servers: Arc::new(servers),
         sealer: Sealer::new(&config.session),
         sessions: Arc::new(Sessions::new(config, store.clone())?),

@@ -20,10 +20,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderValue};
+use jsonwebtoken::jwk::Jwk;
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde_json::{Value, json};
 
+use crate::assertion::Asserted;
 use crate::config::{Config, Lifetime, Secret, UserField};
 use crate::environment::UnixSeconds;
 use crate::sealing::{Purpose, Sealer};
@@ -57,6 +58,8 @@ pub struct Session {
     expires_at: UnixSeconds,
     /// The values of the identity headers: the user header first, then the others in their order.
     values: Box<[Option<Box<str>>]>,
+    /// Where the application is sent assertions.
+    asserted: Option<Arc<Asserted>>,
     liveness: Arc<Liveness>,
     /// One verdict a rule of the routes.
     verdicts: Box<[bool]>,
@@ -99,7 +102,8 @@ impl Session {
     fn weight(&self) -> u32 {
         let values = self.values.iter().flatten();
         let texts = values.fold(self.username.len(), |sum, value| sum + 16 + value.len());
-        (SESSION_BYTES + 2 * self.sid.len() + texts + self.verdicts.len()) as u32
+        let asserted = self.asserted.as_ref().map_or(0, |it| it.weight());
+        (SESSION_BYTES + 2 * self.sid.len() + texts + self.verdicts.len() + asserted) as u32
     }
 
     /// Whether it is neither ended nor over.
@@ -145,6 +149,8 @@ pub struct Sessions {
     /// The user fields that the token carries: those of headers and of the routes' rules.
     token_fields: BTreeSet<UserField>,
     rules: RouteRules,
+    /// Whether the application is sent assertions.
+    asserts: bool,
     known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
     store: Store,
@@ -175,6 +181,7 @@ impl Sessions {
             notes: idle::Notes::default(),
             token_fields: token_fields(config),
             rules: RouteRules::new(config),
+            asserts: config.upstream.identity.assertion.is_some(),
             fields: fields.map(|(_, field)| *field).collect(),
             known: Cache::builder()
                 .max_capacity(CACHE_BYTES)
@@ -192,9 +199,9 @@ impl Sessions {
         &self.cookies
     }
 
-    /// The public keys of asymmetric session keys, as a JWK set (RFC 7517 5).
-    pub fn jwks(&self) -> Value {
-        json!({ "keys": self.keys.public_keys() })
+    /// The public keys of asymmetric session keys.
+    pub fn public_keys(&self) -> Vec<&Jwk> {
+        self.keys.public_keys()
     }
 
     /// Looks at a request's cookies without any I/O. Of several cookies with the name the first that

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Bearer;
+use crate::assertion::{Assertions, Stamp, Stamping};
 use crate::config::Config;
 use crate::environment::UnixSeconds;
 
@@ -19,7 +20,7 @@ const SLOTS: usize = 512;
 pub struct Presented {
     token: Box<str>,
     bearer: Arc<Bearer>,
-    stamp: Vec<(HeaderName, HeaderValue)>,
+    stamp: Stamp,
 }
 
 impl Presented {
@@ -30,32 +31,27 @@ impl Presented {
 
     /// The identity headers, ready made; none for a machine.
     pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.stamp
+        self.stamp.headers()
     }
 }
 
 /// The tokens that a worker answered last.
 #[derive(Debug)]
 pub struct RecentBearers {
-    names: Vec<HeaderName>,
+    stamping: Stamping,
     slots: RefCell<Box<[Option<Rc<Presented>>]>>,
 }
 
 impl RecentBearers {
-    /// Prepares a worker, with header names of its own: clones of one name count in one place.
-    pub fn new(config: &Config) -> Self {
-        let identity = &config.upstream.identity;
-        let names = std::iter::once(&identity.user_header)
-            .chain(identity.headers.iter().map(|(name, _)| name))
-            // A name that was one stays one.
-            .filter_map(|name| HeaderName::from_bytes(name.as_str().as_bytes()).ok());
+    /// Prepares a worker.
+    pub fn new(config: &Config, assertions: Option<&Arc<Assertions>>) -> Self {
         let slots = if config.takes_access_tokens() {
             SLOTS
         } else {
             1
         };
         Self {
-            names: names.collect(),
+            stamping: Stamping::new(config, assertions),
             slots: RefCell::new((0..slots).map(|_| None).collect()),
         }
     }
@@ -64,19 +60,23 @@ impl RecentBearers {
     pub fn find(&self, token: &str, now: UnixSeconds) -> Option<Rc<Presented>> {
         let slots = self.slots.borrow();
         let found = slots[slot(token, slots.len())].as_ref()?;
-        (*found.token == *token && found.bearer.stands(now)).then(|| Rc::clone(found))
+        if *found.token != *token || !found.bearer.stands(now) {
+            return None;
+        }
+        if found.stamp.is_fresh(now) {
+            return Some(Rc::clone(found));
+        }
+        let bearer = Arc::clone(&found.bearer);
+        drop(slots);
+        Some(self.remember(token, bearer, now))
     }
 
     /// Remembers whose token this is, in the place of whoever was there.
-    pub fn remember(&self, token: &str, bearer: Arc<Bearer>) -> Rc<Presented> {
-        let named = self.names.iter().zip(&bearer.values);
-        let stamp = named.filter_map(|(name, value)| {
-            let value = value.as_deref()?;
-            Some((name.clone(), HeaderValue::from_str(value).ok()?))
-        });
+    pub fn remember(&self, token: &str, bearer: Arc<Bearer>, now: UnixSeconds) -> Rc<Presented> {
+        let asserted = bearer.asserted.as_ref();
         let presented = Rc::new(Presented {
             token: token.into(),
-            stamp: stamp.collect(),
+            stamp: self.stamping.stamp(&bearer.values, asserted, now),
             bearer,
         });
         let mut slots = self.slots.borrow_mut();

@@ -2,6 +2,7 @@ use super::*;
 
 fn bearer(who: Who) -> Bearer {
     Bearer {
+        asserted: None,
         who,
         values: Box::default(),
         verdicts: Box::new([true, false]),

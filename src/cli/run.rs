@@ -146,7 +146,9 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
         server::StartFault::Store(error) => error
             .hint()
             .unwrap_or("can this user write the file of store.url and its folder"),
-        server::StartFault::Key(_) => "vestibule keys generate makes fitting keys",
+        server::StartFault::Key(_) | server::StartFault::AssertionKey(_) => {
+            "vestibule keys generate makes fitting keys"
+        }
         server::StartFault::Tls(_) => {
             "put certificate and key of one pair into the files of server.tls"
         }

@@ -5,6 +5,7 @@
 //! does not show. Nothing is half accepted: either a whole [`Config`], or every fault of the file.
 
 mod address;
+mod assertion;
 mod directory;
 mod operator;
 mod provider;
@@ -93,7 +94,7 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
     let directories = directory::directories(top, &provider_names);
     let mapped = directories.as_deref().map(mapped_fields);
     let upstream = top.section("upstream", |section| {
-        upstream::upstream(section, server.as_ref(), mapped.as_ref())
+        upstream::upstream(section, server.as_ref(), session.as_ref(), mapped.as_ref())
     });
     let identity = upstream.as_ref().map(|upstream| &upstream.identity);
     let mut routes_so_far = Vec::new();

@@ -1,4 +1,5 @@
-//! `session`: who am I, for pages of the application; `jwks`: the public session keys.
+//! `session`: who am I, for pages of the application; `jwks`: the public keys of sessions and
+//! assertions.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
@@ -39,7 +40,15 @@ impl Endpoints {
     }
 
     pub(super) fn jwks(&self) -> Response<Bytes> {
-        let mut response = json_response(&self.sessions.jwks());
+        let of_assertions = self.assertions.iter().flat_map(|it| it.public_keys());
+        // RFC 7517 5.
+        let keys: Vec<_> = self
+            .sessions
+            .public_keys()
+            .into_iter()
+            .chain(of_assertions)
+            .collect();
+        let mut response = json_response(&json!({ "keys": keys }));
         response.headers_mut().insert(
             CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=300"),

@@ -67,10 +67,7 @@ impl StripList {
 
     /// Everything that `[upstream.identity]` owns, the contract's own list and the forwarding headers.
     pub fn of(identity: &config::Identity) -> Self {
-        let named = || {
-            std::iter::once(identity.user_header.as_str())
-                .chain(identity.headers.iter().map(|(name, _)| name.as_str()))
-        };
+        let named = || identity.header_names().map(http::HeaderName::as_str);
         let extra = identity.strip.iter().map(String::as_str);
         let all = config::STRIP_LIST
             .iter()

@@ -11,6 +11,14 @@ fn strip_list() -> StripList {
         forward_session_cookie: true,
         headers: vec![(HeaderName::from_static("x-mail"), config::UserField::Email)],
         strip: vec!["X-Company-*".into()],
+        assertion: Some(config::Assertion {
+            header: HeaderName::from_static("x-signed"),
+            audience: String::new(),
+            lifetime: std::time::Duration::from_secs(60),
+            algorithm: config::SessionAlgorithm::HS256,
+            key: config::Secret::new([0; 32]),
+            published_keys: Vec::new(),
+        }),
     })
 }
 
@@ -30,6 +38,8 @@ fn names_are_compared_as_the_coarsest_server_folds_them() {
         "proxy",
         "X-Mail",
         "x_mail",
+        "X-Signed",
+        "x.signed-",
         "x-company-name",
         "x-original-url",
         "x_http_method_override",

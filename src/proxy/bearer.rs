@@ -64,13 +64,13 @@ impl Proxy {
         }
         let bearers = &self.endpoints.bearers;
         if let Some(bearer) = bearers.glance(token, now) {
-            return Ok(self.recent_bearers.remember(token, bearer));
+            return Ok(self.recent_bearers.remember(token, bearer, now));
         }
         let (bearers, owned) = (Arc::clone(bearers), token.to_owned());
         let recognising = async move { bearers.recognise(&owned, now).await };
         // The store and the providers belong to the control runtime; a panic there lets nobody in.
         match self.control.spawn(recognising).await {
-            Ok(Ok(bearer)) => Ok(self.recent_bearers.remember(token, bearer)),
+            Ok(Ok(bearer)) => Ok(self.recent_bearers.remember(token, bearer, now)),
             Ok(Err(fault)) => Err(refused(&fault)),
             Err(broken) => Err(Rejection::because(
                 Kind::StoreDown,

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::Session;
 use super::idle::note_after;
+use crate::assertion::{Assertions, Stamp, Stamping};
 use crate::config::Config;
 use crate::environment::UnixSeconds;
 
@@ -22,7 +23,7 @@ const SLOTS: usize = 1024;
 pub struct Remembered {
     token: Box<[u8]>,
     session: Arc<Session>,
-    stamp: Vec<(HeaderName, HeaderValue)>,
+    stamp: Stamp,
     /// When it was put here: a request was noted then.
     noted_at: UnixSeconds,
 }
@@ -40,29 +41,24 @@ impl Remembered {
 
     /// The identity headers, ready made.
     pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.stamp
+        self.stamp.headers()
     }
 }
 
 /// The sessions that a worker answered last.
 #[derive(Debug)]
 pub struct Recent {
-    names: Vec<HeaderName>,
+    stamping: Stamping,
     /// After so many seconds a request is to be noted again.
     note_after: i64,
     slots: RefCell<Box<[Option<Rc<Remembered>>]>>,
 }
 
 impl Recent {
-    /// Prepares a worker, with header names of its own: clones of one name count in one place.
-    pub fn new(config: &Config) -> Self {
-        let identity = &config.upstream.identity;
-        let names = std::iter::once(&identity.user_header)
-            .chain(identity.headers.iter().map(|(name, _)| name))
-            // A name that was one stays one.
-            .filter_map(|name| HeaderName::from_bytes(name.as_str().as_bytes()).ok());
+    /// Prepares a worker.
+    pub fn new(config: &Config, assertions: Option<&Arc<Assertions>>) -> Self {
         Self {
-            names: names.collect(),
+            stamping: Stamping::new(config, assertions),
             note_after: note_after(config.session.idle_timeout),
             slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
         }
@@ -74,7 +70,15 @@ impl Recent {
         let found = slots[slot(token)].as_ref()?;
         let session = &found.session;
         let is_fresh = now < session.attend_at && now - found.noted_at < self.note_after;
-        (*found.token == *token && session.is_live(now) && is_fresh).then(|| Rc::clone(found))
+        if *found.token != *token || !session.is_live(now) || !is_fresh {
+            return None;
+        }
+        if found.stamp.is_fresh(now) {
+            return Some(Rc::clone(found));
+        }
+        let (session, noted_at) = (Arc::clone(session), found.noted_at);
+        drop(slots);
+        Some(self.put(token, session, noted_at, now))
     }
 
     /// Remembers whose token this is, in the place of whoever was there.
@@ -84,15 +88,21 @@ impl Recent {
         session: Arc<Session>,
         now: UnixSeconds,
     ) -> Rc<Remembered> {
-        let named = self.names.iter().zip(&session.values);
-        let stamp = named.filter_map(|(name, value)| {
-            let value = value.as_deref()?;
-            Some((name.clone(), HeaderValue::from_str(value).ok()?))
-        });
+        self.put(token, session, now, now)
+    }
+
+    fn put(
+        &self,
+        token: &[u8],
+        session: Arc<Session>,
+        noted_at: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Rc<Remembered> {
+        let asserted = session.asserted.as_ref();
         let remembered = Rc::new(Remembered {
             token: token.into(),
-            stamp: stamp.collect(),
-            noted_at: now,
+            stamp: self.stamping.stamp(&session.values, asserted, now),
+            noted_at,
             session,
         });
         self.slots.borrow_mut()[slot(token)] = Some(Rc::clone(&remembered));
@@ -114,7 +124,7 @@ mod tests {
 
     fn recent() -> Recent {
         Recent {
-            names: vec![HeaderName::from_static("x-forwarded-user")],
+            stamping: Stamping::of_user_header(),
             note_after: 60,
             slots: RefCell::new((0..SLOTS).map(|_| None).collect()),
         }
@@ -127,6 +137,7 @@ mod tests {
             username: "ada".into(),
             expires_at,
             values: Box::new([Some("ada".into()), None]),
+            asserted: None,
             liveness: Arc::new(Liveness::default()),
             ask_again_at: attend_at,
             attend_at,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::token::Genuine;
 use super::{Liveness, Session, Sessions, digest_of, header_value};
+use crate::assertion::Asserted;
 use crate::config::UserField;
 use crate::environment::UnixSeconds;
 use crate::expression::Subject;
@@ -173,11 +174,18 @@ impl Sessions {
         let Some(values) = self.values(&genuine.claims) else {
             return Ok(None);
         };
+        let subject = genuine.claims.get("sub").and_then(Value::as_str);
+        let subject = subject.filter(|_| self.asserts);
+        let asserted = subject.map(|subject| {
+            let sid = Some(&*genuine.sid);
+            Asserted::new(subject, &values.0, sid, genuine.expires_at)
+        });
         let session = Arc::new(Session {
             sid: genuine.sid.as_str().into(),
             username: values.0,
             expires_at: genuine.expires_at,
             values: values.1,
+            asserted,
             liveness,
             verdicts,
             ask_again_at,

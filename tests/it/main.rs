@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod administration;
+mod assertion;
 mod bad_input;
 mod bearer;
 mod chromium;
@@ -30,6 +31,7 @@ mod loops;
 mod nodes;
 mod operation;
 mod postgres;
+mod presets;
 mod provider_logout;
 mod provisioning;
 mod proxy_protocol;
@@ -51,3 +53,4 @@ mod support;
 mod tls;
 mod trailers;
 mod upstream;
+mod workflowgen;

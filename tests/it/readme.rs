@@ -99,6 +99,29 @@ fn the_access_token_example_loads() {
     assert_eq!(config.bearer_rules().count(), 1);
 }
 
+/// The last block, with every key that it names in its file.
+#[test]
+fn the_assertion_example_loads() {
+    let readme = read("README.md");
+    let smallest = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (_, section) = readme
+        .split_once("### Signed assertion")
+        .expect("the section");
+    let (_, rotation) = section.split_once("To rotate").expect("the rotation");
+    let toml = block(rotation, "", "toml");
+    let (folder, path) = installed(&format!("{smallest}\n{toml}"));
+    for name in ["secrets/assertion.pem", "secrets/assertion_2.pem"] {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, key.serialize_pem()).unwrap();
+    }
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's assertion has faults: {faults}"));
+    let assertion = config.upstream.identity.assertion.unwrap();
+    assert_eq!(assertion.published_keys.len(), 1);
+}
+
 #[test]
 fn the_terminator_example_loads() {
     let readme = read("README.md");

@@ -160,6 +160,7 @@ fn every_key_of_the_reference_is_in_the_code_and_marked_as_it_is_there() {
             Support::Now => {
                 let optional = path.starts_with("directories[].mapping.*")
                     || path.starts_with("directories[].push")
+                    || path.starts_with("upstream.identity.assertion")
                     || is_for_another_choice(&entry.comment);
                 assert!(entry.live || optional, "{path} is switched off");
             }
@@ -208,6 +209,36 @@ fn the_reference_is_a_good_file() {
     assert!(config.warnings[0].contains("session.sealing_keys"));
 }
 
+/// The commented routes alone, switched on: a good file, without a warning of its own, each with what it gives up.
+#[test]
+fn the_presets_are_good_routes() {
+    let folder = tempfile::tempdir().unwrap();
+    with_secrets(folder.path());
+    let (head, rest) = REFERENCE.split_once("\n# Ready:").expect("the presets");
+    let (presets, tail) = rest.split_once("\n# ── ").expect("what follows");
+    let told = |header: &str, rest: &str| {
+        let comment = rest.split("path = ").next().unwrap_or_default();
+        comment.contains("Given") || header.contains("# the same") || header.contains("# its ")
+    };
+    for preset in presets.split("\n#[[routes]]").skip(1) {
+        let header = preset.lines().next().unwrap();
+        assert!(told(header, preset), "{preset}");
+    }
+    let switched_on: String = presets
+        .lines()
+        .skip(1)
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let text = format!("{head}\n{switched_on}\n# ── {tail}");
+    let config = config::load_text(&text, &folder.path().join("proxy.toml"))
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert_eq!(config.routes.len(), 10);
+}
+
 /// With all that is not supported yet switched on, each such key is refused, and nothing else is.
 #[test]
 fn what_the_reference_marks_is_what_is_refused() {
@@ -223,9 +254,7 @@ fn what_the_reference_marks_is_what_is_refused() {
         );
     }
     let refused = |key: &str| faults.list.iter().any(|fault| fault.key == key);
-    for key in ["upstream.identity.assertion", "providers[0].private_key"] {
-        assert!(refused(key), "{key}: {faults}");
-    }
+    assert!(refused("providers[0].private_key"), "{faults}");
 }
 
 fn with_secrets(folder: &Path) {
@@ -242,10 +271,16 @@ fn with_secrets(folder: &Path) {
     write("proxy.toml", REFERENCE);
     write("secrets/client_secret", "a client secret\n");
     write("secrets/session", "a session key of 32 bytes at least\n");
+    write("secrets/assertion.pem", &key_pem());
     write("secrets/scim_token", "a-token-of-the-receiver\n");
     write("secrets/admin_token", "an-admin-token-of-some-length\n");
     std::fs::create_dir(folder.join("tls")).unwrap();
     let made = rcgen::generate_simple_self_signed(["workflow.example.com".to_owned()]).unwrap();
     write("tls/fullchain.pem", &made.cert.pem());
     write("tls/privkey.pem", &made.signing_key.serialize_pem());
+}
+
+fn key_pem() -> String {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    key.serialize_pem()
 }

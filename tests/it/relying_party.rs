@@ -280,6 +280,7 @@ fn upstream() -> Upstream {
             forward_session_cookie: true,
             headers: Vec::new(),
             strip: Vec::new(),
+            assertion: None,
         },
     }
 }

@@ -3,6 +3,7 @@
 //! every wait is bounded, and nothing outlives its test.
 
 pub(crate) mod application;
+pub(crate) mod asp_net;
 pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod cookies;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey};
+
 use super::Secret;
 
 /// `[session]`.
@@ -50,7 +53,7 @@ pub struct SessionKey {
     pub secret: Secret,
 }
 
-/// `session.algorithm`.
+/// `session.algorithm`, and that of assertions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are RFC 7518's and RFC 8037's")]
 pub enum SessionAlgorithm {
@@ -58,6 +61,40 @@ pub enum SessionAlgorithm {
     ES256,
     EdDSA,
     RS256,
+}
+
+impl SessionAlgorithm {
+    /// Its name in a JWS (RFC 7518 3.1).
+    pub fn jws(self) -> Algorithm {
+        match self {
+            Self::HS256 => Algorithm::HS256,
+            Self::ES256 => Algorithm::ES256,
+            Self::EdDSA => Algorithm::EdDSA,
+            Self::RS256 => Algorithm::RS256,
+        }
+    }
+
+    /// A key that signs: a shared secret's bytes, or a PEM private key.
+    ///
+    /// # Errors
+    /// What the crate says of a file that is no such key. One of another curve or size fails at its first signature
+    /// only.
+    pub fn encoding_key(self, secret: &[u8]) -> Result<EncodingKey, jsonwebtoken::errors::Error> {
+        match self {
+            Self::HS256 => Ok(EncodingKey::from_secret(secret)),
+            Self::ES256 => EncodingKey::from_ec_pem(secret),
+            Self::EdDSA => EncodingKey::from_ed_pem(secret),
+            Self::RS256 => EncodingKey::from_rsa_pem(secret),
+        }
+    }
+
+    /// The public half of a key as a JWK (RFC 7517 4); of a shared secret the secret itself.
+    ///
+    /// # Errors
+    /// What the crate says of a file that is no such key.
+    pub fn jwk(self, secret: &[u8]) -> Result<Jwk, jsonwebtoken::errors::Error> {
+        Jwk::from_encoding_key(&self.encoding_key(secret)?, self.jws())
+    }
 }
 
 /// `session.lifetime`.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::UserField;
+use super::{SessionAlgorithm, UserField};
+use crate::config::Secret;
 
 /// `[upstream]`.
 #[derive(Debug, Clone)]
@@ -81,4 +82,34 @@ pub struct Identity {
     pub headers: Vec<(HeaderName, UserField)>,
     /// The operator's additions to the strip list, as written; `*` ends a prefix.
     pub strip: Vec<String>,
+    /// `[upstream.identity.assertion]`; `None` sends none.
+    pub assertion: Option<Assertion>,
+}
+
+impl Identity {
+    /// The names of the headers that carry a user's identity.
+    pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        let more = self.headers.iter().map(|(name, _)| name);
+        let assertion = self.assertion.iter().map(|it| &it.header);
+        std::iter::once(&self.user_header)
+            .chain(more)
+            .chain(assertion)
+    }
+}
+
+/// `[upstream.identity.assertion]`.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// Carries it.
+    pub header: HeaderName,
+    /// `aud`.
+    pub audience: String,
+    /// From `iat` to `exp`.
+    pub lifetime: Duration,
+    /// How it is signed.
+    pub algorithm: SessionAlgorithm,
+    /// Signs it: PEM, or the shared secret of HS256.
+    pub key: Secret,
+    /// PEM private keys that do not sign, but whose public halves are published.
+    pub published_keys: Vec<Secret>,
 }

@@ -244,10 +244,7 @@ fn method(value: &Value<'_>) -> Option<Method> {
 fn kept_header(value: &Value<'_>, identity: Option<&Identity>) -> Option<String> {
     let name = super::upstream::header_name(value)?;
     let skeleton = header_skeleton(name.as_str());
-    let stamped = identity.into_iter().flat_map(|identity| {
-        let more = identity.headers.iter().map(|(name, _)| name);
-        more.chain([&identity.user_header])
-    });
+    let stamped = identity.into_iter().flat_map(Identity::header_names);
     if stamped
         .map(|name| header_skeleton(name.as_str()))
         .any(|name| name == skeleton)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::Header;
 
 use super::{address, secret};
 use crate::config::file::Section;
@@ -268,21 +268,22 @@ fn keys(
     }
 }
 
-fn check_key(value: &Value<'_>, secret: Secret, algorithm: SessionAlgorithm) -> Option<Secret> {
+pub(super) fn check_key(
+    value: &Value<'_>,
+    secret: Secret,
+    algorithm: SessionAlgorithm,
+) -> Option<Secret> {
     let bytes = secret.expose();
     let name = format!("{algorithm:?}");
     let generate = format!("make one with vestibule keys generate --algorithm {name}");
-    let (key, algorithm) = match algorithm {
-        SessionAlgorithm::HS256 if bytes.len() < MIN_SECRET => {
-            let found = format!("a secret of {} bytes", bytes.len());
-            let hint = "make one with vestibule keys generate";
-            return value.refuse_found(found, format!("{MIN_SECRET} bytes at least"), hint);
-        }
-        SessionAlgorithm::HS256 => return Some(secret),
-        SessionAlgorithm::ES256 => (EncodingKey::from_ec_pem(bytes), Algorithm::ES256),
-        SessionAlgorithm::EdDSA => (EncodingKey::from_ed_pem(bytes), Algorithm::EdDSA),
-        SessionAlgorithm::RS256 => (EncodingKey::from_rsa_pem(bytes), Algorithm::RS256),
-    };
+    if algorithm == SessionAlgorithm::HS256 && bytes.len() < MIN_SECRET {
+        let found = format!("a secret of {} bytes", bytes.len());
+        let hint = "make one with vestibule keys generate";
+        return value.refuse_found(found, format!("{MIN_SECRET} bytes at least"), hint);
+    }
+    if algorithm == SessionAlgorithm::HS256 {
+        return Some(secret);
+    }
     let expected = format!("a PEM private key (PKCS#8) for {name}");
     let label = pem_label(bytes);
     if label == Some("EC PRIVATE KEY") {
@@ -290,8 +291,9 @@ fn check_key(value: &Value<'_>, secret: Secret, algorithm: SessionAlgorithm) -> 
         return value.refuse_found("a PEM file of EC PRIVATE KEY", expected, hint);
     }
     // A key of another curve or size fails at its first signature only: make one now.
-    let signs = |key| jsonwebtoken::encode(&Header::new(algorithm), &serde_json::json!({}), &key);
-    match key.and_then(signs) {
+    let header = Header::new(algorithm.jws());
+    let signs = |key| jsonwebtoken::encode(&header, &serde_json::json!({}), &key);
+    match algorithm.encoding_key(bytes).and_then(signs) {
         Ok(_) => Some(secret),
         Err(_) => {
             let found = match label {

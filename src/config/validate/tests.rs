@@ -1,3 +1,5 @@
+mod assertion;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -366,11 +368,6 @@ fn slips_of_expressions_point_into_the_file() {
 fn what_is_not_built_is_said_to_be() {
     let cases = [
         (
-            "[upstream]",
-            "identity = { assertion = { } }",
-            "upstream.identity.assertion",
-        ),
-        (
             "[[providers]]",
             "client_authentication = \"private_key_jwt\"",
             "providers[0].client_authentication",
@@ -733,7 +730,7 @@ fn the_table_of_keys_is_what_is_read() {
     let with_entries = SMALLEST.replace(
         "[session]\n",
         "[session]\nsealing_keys = [{ id = \"s\", secret = { file = \"sealing\" } }]\n",
-    ) + "city = { claim = \"l\" }\nfax = { expression = \"claims.f\" }\n[[access.rules]]\nrequire = \"true\"\n[upstream.identity.headers]\nX-A = \"name\"\n[providers.authorization_parameters]\na = \"b\"\n";
+    ) + "city = { claim = \"l\" }\nfax = { expression = \"claims.f\" }\n[[access.rules]]\nrequire = \"true\"\n[upstream.identity.headers]\nX-A = \"name\"\n[upstream.identity.assertion]\nkey = { file = \"k\" }\n[providers.authorization_parameters]\na = \"b\"\n";
     let second = Document::new(Path::new("proxy.toml"), &with_entries);
     second.walk(|top| read(&second, top));
     let of_a_file = "[[directories]]\nname = \"A\"\nconnector = \"text\"\nfile = \"a\"\n[[directories.push]]\nurl = \"http://a/scim\"\n";

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::address;
 use super::server::first_repeated;
+use super::{address, assertion};
 use crate::config::file::Section;
 use crate::config::headers::{StripPattern, header_skeleton};
 use crate::config::slip::nearest;
 use crate::config::value::Value;
 use crate::config::{
-    Identity, MOST_SERVERS, Server, Upstream, UpstreamHost, UpstreamServer, UserField,
+    Identity, MOST_SERVERS, Server, Session, Upstream, UpstreamHost, UpstreamServer, UserField,
 };
 
 /// Headers that carry the message itself or are set by us for every request: no identity header may
@@ -42,6 +42,7 @@ const RESERVED: &[&str] = &[
 pub(super) fn upstream(
     section: &Section<'_>,
     server: Option<&Server>,
+    session: Option<&Session>,
     mapped: Option<&BTreeSet<UserField>>,
 ) -> Option<Upstream> {
     let timeout = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -58,7 +59,9 @@ pub(super) fn upstream(
     let https = servers.iter().flatten().any(|server| server.https);
     let ca = section.get("ca", |value| ca(value, servers.is_none() || https));
     let forward_authorization = section.get("authorization", forward_or_strip);
-    let identity = section.section("identity", |section| identity(section, mapped));
+    let identity = section.section("identity", |section| {
+        identity(section, server, session, mapped)
+    });
     Some(Upstream {
         servers: servers?,
         host: host?,
@@ -139,24 +142,31 @@ fn is_listener(upstream: &UpstreamServer, listener: &SocketAddr) -> bool {
     upstream.port == listener.port() && address.is_some_and(same)
 }
 
-fn identity(section: &Section<'_>, mapped: Option<&BTreeSet<UserField>>) -> Option<Identity> {
+fn identity(
+    section: &Section<'_>,
+    server: Option<&Server>,
+    session: Option<&Session>,
+    mapped: Option<&BTreeSet<UserField>>,
+) -> Option<Identity> {
     let user_header = section.get("user_header", stamped_header);
     let forward_session_cookie = section.get("session_cookie", forward_or_strip);
     let headers = section.get("headers", |value| headers(value, mapped));
     let strip = section.get("strip", |value| value.set(strip_entry));
+    let assertion = section.optional("assertion", |value| {
+        value.section(|section| assertion::assertion(section, server, session))
+    });
     let identity = Identity {
         user_header: user_header?,
         forward_session_cookie: forward_session_cookie?,
         headers: headers?,
         strip: strip?,
+        assertion: assertion?,
     };
-    let names = identity.headers.iter().map(|(name, _)| name);
-    let names = [&identity.user_header].into_iter().chain(names);
-    match first_repeated(names.map(HeaderName::as_str)) {
+    match first_repeated(identity.header_names().map(HeaderName::as_str)) {
         Some(name) => section.refuse(
             "headers",
             format!("{name:?} twice, compared as applications fold names"),
-            "names that differ from each other and from user_header",
+            "names that differ from each other, from user_header and from assertion.header",
             "rename one of the two",
         ),
         None => Some(identity),
@@ -196,7 +206,7 @@ fn mapped_field(value: &Value<'_>, mapped: Option<&BTreeSet<UserField>>) -> Opti
     }
 }
 
-fn stamped_header(value: &Value<'_>) -> Option<HeaderName> {
+pub(super) fn stamped_header(value: &Value<'_>) -> Option<HeaderName> {
     check_header(value, value.text()?)
 }
 

@@ -68,7 +68,8 @@ impl Connection {
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20);
+            // More than a few unread streams may fill: what is held up then is not our doing.
+            .initial_connection_window_size(16 << 20);
         let (sender, connection) = builder.handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
         Self { sender, ended }

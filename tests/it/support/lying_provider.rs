@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub(crate) use keys::{CURVE, EDWARDS, SigningKey};
+pub(crate) use keys::{CURVE, EDWARDS, FIRST, FOREIGN, SigningKey};
 pub(crate) use lies::{Lie, now};
 
 /// The client that is registered at the provider.

@@ -54,7 +54,7 @@ fn an_application_that_signs_in_connections_is_refused() {
         "urn:vestibule:problem:connection-sign-in"
     );
     let id = problem.json()["id"].as_str().unwrap().to_owned();
-    proxy.wait_for_log("connection-sign-in");
+    proxy.wait_for_log(&id);
     let log = proxy.log();
     let line = log.lines().find(|line| line.contains(&id)).unwrap();
     assert!(line.contains("asks for NTLM"), "{line}");

@@ -1,5 +1,10 @@
 //! Whose user is it, and what is written: verified claims, a directory's mapping and the store
 //! become an [`Account`], or a refusal that says why. The order and the outcomes are the design's.
+//!
+//! Decisions are not remembered. Somebody of whom nothing changed costs one indexed read, which is also how this node
+//! learns that any other process deactivated, unbound or changed the user; a decision from memory would need that very
+//! read before it could be used, and saves microseconds beside the transaction that records the session. That
+//! transaction looks at the user once more ([`Store::open_session`]), since a receiver may take seconds in between.
 
 mod decision;
 mod directories;

@@ -1,5 +1,5 @@
 //! The life of a request, on one screen. Each stage hands on a type that only it can make, so a
-//! skipped check does not compile: [`Stripped`] before anything is looked at, a [`Session`] that was
+//! skipped check does not compile: [`Stripped`] before anything is looked at, a `Session` that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
 mod bearer;
@@ -9,6 +9,7 @@ mod host;
 mod origin;
 mod reader;
 mod reading;
+mod signed_in;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,18 +17,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, LOCATION, SET_COOKIE};
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::bearer::RecentBearers;
 use crate::config::{self, Access};
-use crate::endpoint::{Asked, Audience, Endpoints, is_form};
-use crate::identity::{Borne, Identity, Peer, Stripped};
+use crate::endpoint::{Asked, Audience, Endpoints};
+use crate::identity::{Identity, Peer, Stripped};
 use crate::rejection::{Context, Kind, Rejection};
 use crate::route::{Ambiguous, Destination, Endpoint};
-use crate::session::{Glance, Recent, Remembered, Session};
+use crate::session::Recent;
 use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
@@ -62,25 +63,6 @@ struct Answer {
     access: AccessLabel,
     /// The route's path, where the request's own must not be logged.
     hidden_path: Option<String>,
-}
-
-/// The session of a request.
-struct Found {
-    remembered: Rc<Remembered>,
-    /// Which of its session cookies named it.
-    cookie: usize,
-    /// Whether the browser is to be given its token.
-    is_newer: bool,
-}
-
-impl Found {
-    fn borne(&self) -> Borne<'_> {
-        Borne {
-            session: &self.remembered,
-            cookie: self.cookie,
-            is_newer: self.is_newer,
-        }
-    }
 }
 
 impl Proxy {
@@ -303,162 +285,6 @@ impl Proxy {
         self.reject(rejection, stripped, id, AccessLabel::Deny, route)
     }
 
-    /// A path that needs a signed-in user: with a known session no I/O but the application's.
-    async fn login(
-        &self,
-        stripped: Stripped<Arriving>,
-        route: Option<&config::Route>,
-        rule: Option<usize>,
-        reader: &Reader,
-    ) -> Answer {
-        if let Err(rejection) = self.origins.judge(&stripped) {
-            return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
-        }
-        let found = match self.session_of(stripped.headers(), reader.id).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return self.without_session(stripped, route, reader.id).await,
-            Err(rejection) => {
-                return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
-            }
-        };
-        let session = found.remembered.session();
-        if rule.is_some_and(|rule| !session.passes(rule)) {
-            let rejection = Rejection::of(Kind::RuleDenied);
-            return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
-        }
-        if let Some(form) = self
-            .endpoints
-            .sessions
-            .cookies()
-            .form_value(stripped.headers())
-        {
-            let form = form.to_owned();
-            return Box::pin(self.form_of(&form, stripped, &found, route, reader)).await;
-        }
-        self.forward_as(&found, stripped, route, reader).await
-    }
-
-    /// Forwards as the session's user.
-    async fn forward_as(
-        &self,
-        found: &Found,
-        stripped: Stripped<Arriving>,
-        route: Option<&config::Route>,
-        reader: &Reader,
-    ) -> Answer {
-        let outgoing = self.identity.of(stripped, found.borne(), route);
-        let answer = self.application.forward(outgoing, reader.started).await;
-        self.answered(answer, found, route, reader)
-    }
-
-    /// What the application answered a signed-in person.
-    fn answered(
-        &self,
-        answer: Result<Response<Body>, Fault>,
-        found: &Found,
-        route: Option<&config::Route>,
-        reader: &Reader,
-    ) -> Answer {
-        let mut answer = self.forwarded(answer, reader, AccessLabel::Login, route);
-        self.watch_for_loops(&answer.response, found.remembered.session());
-        if found.is_newer {
-            self.hand_out(&mut answer.response, &found.remembered);
-        }
-        answer
-    }
-
-    /// Gives the browser the token that takes the place of the one it sent; no cache may keep it.
-    fn hand_out(&self, response: &mut Response<Body>, remembered: &Remembered) {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return;
-        }
-        let token = String::from_utf8_lossy(remembered.token());
-        let headers = response.headers_mut();
-        for cookie in self.endpoints.sessions.cookies().set_session(&token) {
-            headers.append(SET_COOKIE, cookie);
-        }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-
-    /// The live session of a request, renewed where that is due.
-    async fn session_of(
-        &self,
-        headers: &HeaderMap,
-        id: RequestId,
-    ) -> Result<Option<Found>, Rejection> {
-        let (now, sessions) = (self.endpoints.clock.now(), &self.endpoints.sessions);
-        let Some(first) = sessions.cookies().session_values(headers).next() else {
-            return Ok(None);
-        };
-        let known = |remembered| Found {
-            remembered,
-            cookie: 0,
-            is_newer: false,
-        };
-        if let Some(session) = self.recent.find(first, now) {
-            return Ok(Some(known(session)));
-        }
-        match sessions.glance(headers, now) {
-            Glance::Known(session) => Ok(Some(known(self.recent.remember(first, session, now)))),
-            Glance::Nothing => Ok(None),
-            Glance::Unseen(tokens) => {
-                let endpoints = Arc::clone(&self.endpoints);
-                // The store belongs to the control runtime; a panic there is no session here.
-                let recognised = self
-                    .control
-                    .spawn(async move { endpoints.recognise(tokens, id).await })
-                    .await;
-                let Some(recognised) = recognised.unwrap_or(Ok(None))? else {
-                    return Ok(None);
-                };
-                let (token, session) = (recognised.token.as_bytes(), recognised.session);
-                Ok(Some(Found {
-                    remembered: self.recent.remember(token, session, now),
-                    cookie: recognised.which,
-                    is_newer: recognised.is_newer,
-                }))
-            }
-        }
-    }
-
-    /// No session: a form that a person sends is kept while they sign in.
-    async fn without_session(
-        &self,
-        stripped: Stripped<Arriving>,
-        route: Option<&config::Route>,
-        id: RequestId,
-    ) -> Answer {
-        match is_form(stripped.method(), stripped.headers()) {
-            // In a box: other requests need no room for what this one waits for.
-            true => Box::pin(self.keep_form(stripped, route, id)).await,
-            false => self.sign_in(&stripped, route, id),
-        }
-    }
-
-    /// No session: a top-level navigation goes to the provider, one in a frame breaks out, anything
-    /// else gets 401 and no cookie.
-    fn sign_in(
-        &self,
-        stripped: &Stripped<Arriving>,
-        route: Option<&config::Route>,
-        id: RequestId,
-    ) -> Answer {
-        let asked = Asked::of(stripped, id);
-        let response = match audience(stripped) {
-            Audience::Window => self.endpoints.sign_in(&asked),
-            Audience::Frame => self.endpoints.break_out(&asked),
-            Audience::Program => {
-                let rejection = Rejection::of(Kind::SignInNeeded);
-                return self.reject(rejection, stripped, id, AccessLabel::Login, route);
-            }
-        };
-        Answer {
-            response: response.map(Body::own),
-            access: AccessLabel::Login,
-            hidden_path: hidden(route),
-        }
-    }
-
     async fn own(&self, endpoint: Endpoint, stripped: Stripped<Arriving>, id: RequestId) -> Answer {
         let endpoints = Arc::clone(&self.endpoints);
         let mut asked = Asked::of(&stripped, id);
@@ -558,28 +384,6 @@ impl Proxy {
             response,
             access,
             hidden_path: hidden(route),
-        }
-    }
-
-    /// The application sends somebody with a good session to our `login`: one round of a loop.
-    fn watch_for_loops(&self, response: &Response<Body>, session: &Session) {
-        if !response.status().is_redirection() {
-            return;
-        }
-        let location = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|location| location.to_str().ok())
-            .unwrap_or_default();
-        let path = location.strip_prefix(&self.origin).unwrap_or(location);
-        if path
-            .split('?')
-            .next()
-            .is_some_and(|path| path.eq_ignore_ascii_case(&self.login))
-        {
-            self.endpoints
-                .recurrence
-                .sent_to_login(session.sid(), self.endpoints.clock.now());
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::SET_COOKIE;
 
-use super::{Answer, Found, Proxy, body, hidden};
+use super::signed_in::Found;
+use super::{Answer, Proxy, body, hidden};
 use crate::config;
 use crate::endpoint::{Asked, Audience, Delivery, KeptForm};
 use crate::identity::{SentForm, Stripped};

@@ -165,6 +165,8 @@ fn identities_are_bound_unbound_and_moved_to_another_issuer() {
     assert_eq!(signs_in(&proxy, &owner), 403);
     let refusal = refused(proxy.run(&["users", "rebind", "--from", old, "--to", "https://typo"]));
     assert!(refusal.contains("to the letter"), "{refusal}");
+    let same = refused(proxy.run(&["users", "rebind", "--from", old, "--to", old]));
+    assert!(same.contains("expected two issuers"), "{same}");
     let told = done(proxy.run(&["users", "rebind", "--from", old, "--to", &provider.issuer]));
     assert!(told.starts_with("1 identities"), "{told}");
     assert_eq!(signs_in(&proxy, &owner), 200);

@@ -88,6 +88,10 @@ pub(super) async fn unbind(config: &Config, name: &str, who: &Identity) -> Resul
 
 /// Gives every identity of one issuer another one.
 pub(super) async fn rebind(config: &Config, from: &str, to: &str) -> Result<(), Failure> {
+    if from == to {
+        let fault = format!("expected two issuers, found {to:?} twice");
+        return Err(Failure::new(fault).hint("--from names the one that is replaced"));
+    }
     let issuers: Vec<&str> = config
         .providers
         .iter()

@@ -12,9 +12,10 @@ use crate::config::{Access, Foreign, OnFailure, Push, Route, Server, Timing};
 /// One of `[[directories.push]]`; `earlier` are the URLs of all before.
 pub(super) fn push(section: &Section<'_>, earlier: &mut Vec<String>) -> Option<Push> {
     let kind = section.get("kind", |value| value.choice(&[("scim", ())]));
-    let url = match section.optional("url", |value| url(value, earlier))? {
-        Some(url) => Some(url),
-        None => section.missing("url"),
+    // The other keys are read whatever is wrong with this one.
+    let url = match section.optional("url", |value| url(value, earlier)) {
+        Some(None) => section.missing("url"),
+        found => found.flatten(),
     };
     let token = section.optional("token", operator::token);
     let foreign = section.get("foreign", |value| {

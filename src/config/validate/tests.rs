@@ -316,7 +316,7 @@ fn slips_of_expressions_point_into_the_file() {
             "nothing",
         ),
         (
-            "[[directories.push]]\nurl = \"http://u:hunter2@a/scim\"",
+            "[[directories.push]]\nurl = \"http://u:hunter2@a/scim\"\ntimeout = \"2s\"",
             "directories[0].push[0].url",
             7,
             "a URL with a user in it",

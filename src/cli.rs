@@ -9,6 +9,7 @@ mod explain;
 mod keys;
 mod run;
 mod sessions;
+mod token;
 mod users;
 
 use std::ffi::OsString;
@@ -118,6 +119,11 @@ enum Command {
     Sessions {
         #[command(subcommand)]
         command: Sessions,
+    },
+    /// Look into session tokens, WorkflowGen's own or ours
+    Token {
+        #[command(subcommand)]
+        command: Token,
     },
     /// Make secrets and keys
     Keys {
@@ -248,6 +254,31 @@ enum Sessions {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Show what a token says, and whether it holds by this configuration; never its signature
+    Inspect {
+        /// The cookie's value; - is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show two tokens field by field, and mark what differs
+    Compare {
+        /// One, such as WorkflowGen's own; - is stdin
+        #[arg(value_name = "A")]
+        a: PathBuf,
+        /// The other, such as ours
+        #[arg(value_name = "B")]
+        b: PathBuf,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Who somebody is to a provider.
 #[derive(Debug, clap::Args)]
 struct Identity {
@@ -311,6 +342,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Users { command } => users::run(&load(path)?, command),
         Command::Sessions { command } => sessions::run(&load(path)?, command),
+        Command::Token { command } => match command {
+            Token::Inspect { file, json } => token::inspect(&load(path)?, &file, json),
+            Token::Compare { a, b, json } => token::compare(&load(path)?, [&a, &b], json),
+        },
         Command::Keys {
             command: Keys::Generate { algorithm, out },
         } => keys::generate(algorithm, out.as_deref()),

@@ -118,6 +118,18 @@ impl TokenKeys {
         })
     }
 
+    /// The id of the key that made a token's signature, whatever the token says: WorkflowGen's own names none.
+    pub fn signer(&self, token: &str) -> Option<&str> {
+        let mut signature_alone = Validation::new(self.algorithm);
+        signature_alone.validate_exp = false;
+        signature_alone.validate_aud = false;
+        signature_alone.required_spec_claims.clear();
+        let made_it = |key: &&Key| {
+            jsonwebtoken::decode::<ClaimSet>(token, &key.verifying, &signature_alone).is_ok()
+        };
+        self.keys.iter().find(made_it).map(|key| &*key.id)
+    }
+
     /// The public halves of asymmetric keys.
     pub fn public_keys(&self) -> Vec<&Jwk> {
         self.keys

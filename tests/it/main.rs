@@ -52,6 +52,7 @@ mod store_faults;
 mod streaming;
 mod support;
 mod tls;
+mod token;
 mod trailers;
 mod upstream;
 mod workflowgen;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::application::Application;
 use crate::support::asp_net::{AspNet, Site};
 use crate::support::browser::Sending;
+use crate::support::chromium::Chromium;
 use crate::support::lying_provider::{CURVE, FIRST, FOREIGN, SigningKey};
 use crate::support::provider::{Provider, new_person};
 use crate::support::proxy::{SESSION_KEY, Setup, payload};
@@ -166,6 +167,30 @@ fn who_signs_in_through_the_proxy_is_that_user_to_an_asp_net_page() {
     browser.navigate(&proxy.url("/auth/logout"));
     let visited = browser.visit(&later);
     assert_eq!(visited.status, 302, "{}", visited.text());
+}
+
+/// The chain as a person sees it; with SHOW set it stays up, to be looked at.
+#[test]
+fn a_browser_shows_an_asp_net_page_with_the_users_name() {
+    let nobody = Application::start();
+    let setup = Setup::new(&nobody).at(Provider::shared());
+    let mono = in_front_of(&setup.public_url());
+    let servers = format!("[\"http://{}\"]", mono.address);
+    let proxy = setup.with("[upstream]", "servers", &servers).start();
+    let (url, person) = (proxy.url("/who.aspx"), new_person("katherine"));
+    let mut browser = Chromium::start();
+    let tab = browser.open(&url);
+    browser.sign_in(tab, &person);
+    browser.arrive(tab, &url);
+    let shown = browser.look(tab);
+    assert!(shown.text.contains(&format!("User: {person}")), "{shown:?}");
+    if std::env::var_os("SHOW").is_some() {
+        println!("provider     {}", Provider::shared().issuer);
+        println!("Vestibule    {}", proxy.public_url);
+        println!("ASP.NET      http://{}/wfgen", mono.address);
+        println!("Open {url} and sign in with any name; Enter ends it.");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
 }
 
 #[test]

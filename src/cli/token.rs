@@ -1,0 +1,424 @@
+//! `token inspect` and `token compare`: what session tokens say, so that WorkflowGen's own and ours can be laid side by
+//! side. Values are shown, since they are what is asked for; a signature never is, and no secret.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use super::users::not_written;
+use crate::config::{self, Config};
+use crate::environment::{Clock as _, SystemClock, UnixSeconds, rfc3339};
+use crate::session::TokenKeys;
+
+/// Bytes of a token's file; no cookie holds as many.
+const LARGEST: u64 = 64 * 1024;
+/// Claims that are times (RFC 7519 4.1, OpenID Connect Core 2 and 5.1).
+const TIMES: [&str; 5] = ["exp", "iat", "nbf", "auth_time", "updated_at"];
+/// Claims that no two tokens share: that they are there, and of one type, is what can be compared.
+const VARYING: [&str; 7] = ["exp", "iat", "nbf", "auth_time", "nonce", "jti", "sid"];
+
+/// A token, taken apart and not believed.
+struct Token {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    bytes: usize,
+    signature_bytes: usize,
+    /// The session key that made its signature.
+    signed_by: Option<String>,
+}
+
+/// One thing that has to hold for a token to be a session of this installation.
+struct Check {
+    name: &'static str,
+    holds: bool,
+    expected: String,
+}
+
+/// Shows a token and whether it holds here.
+pub(super) fn inspect(config: &Config, file: &Path, json: bool) -> Result<(), Failure> {
+    let token = Token::read(config, file)?;
+    let checks = checks(&token, &config.session, SystemClock.now());
+    let mut out = io::stdout().lock();
+    match json {
+        true => write_inspected_json(&mut out, &token, &checks),
+        false => write_inspected(&mut out, &token, &checks),
+    }
+    .or_else(not_written)?;
+    let failed: Vec<_> = checks.iter().filter(|check| !check.holds).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = failed.iter().map(|check| check.name).collect();
+    Err(Failure::new(format!(
+        "the token does not hold here: {}",
+        names.join(", ")
+    )))
+}
+
+/// Shows two tokens field by field, differences marked.
+pub(super) fn compare(config: &Config, files: [&Path; 2], json: bool) -> Result<(), Failure> {
+    if files.iter().all(|file| *file == Path::new("-")) {
+        return Err(unusable("expected one token on stdin, found two".into()));
+    }
+    let a = Token::read(config, files[0])?;
+    let b = Token::read(config, files[1])?;
+    let rows = rows(&a, &b);
+    let mut out = io::stdout().lock();
+    match json {
+        true => write_compared_json(&mut out, &rows),
+        false => write_compared(&mut out, &rows),
+    }
+    .or_else(not_written)?;
+    match rows.iter().filter(|row| row.differs()).count() {
+        0 => Ok(()),
+        count => Err(Failure::new(format!("the tokens differ in {count} places"))),
+    }
+}
+
+fn unusable(message: String) -> Failure {
+    Failure {
+        message,
+        hint: Some("name a file with the value of the cookie, or - for stdin".into()),
+        code: Failure::WRONG_USAGE,
+    }
+}
+
+impl Token {
+    fn read(config: &Config, file: &Path) -> Result<Self, Failure> {
+        let text = read(file)?;
+        // As a browser's tools copy it.
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let named = text.strip_prefix(&config.session.cookie);
+        let text = named
+            .and_then(|rest| rest.strip_prefix('='))
+            .unwrap_or(text);
+        let text = text.trim_end_matches(';').trim_matches('"');
+        let keys = TokenKeys::new(&config.session).map_err(|fault| Failure {
+            message: fault.to_string(),
+            hint: Some("vestibule check tells every fault".into()),
+            code: Failure::BAD_CONFIGURATION,
+        })?;
+        let malformed = |found: &str| {
+            let message = format!(
+                "expected a session token in {}, found {found}",
+                file.display()
+            );
+            Failure::new(message)
+                .hint("it is a JWT: three parts with dots between, as the cookie has it")
+        };
+        let [header, payload, signature] = text
+            .split('.')
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|parts: Vec<_>| malformed(&format!("{} parts", parts.len())))?;
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('='));
+        let object = |part: &str, what: &str| {
+            let bytes =
+                decoded(part).map_err(|_| malformed(&format!("a {what} that is not base64url")))?;
+            serde_json::from_slice(&bytes)
+                .map_err(|_| malformed(&format!("a {what} that is no JSON object")))
+        };
+        let signature =
+            decoded(signature).map_err(|_| malformed("a signature that is not base64url"))?;
+        Ok(Self {
+            header: object(header, "header")?,
+            claims: object(payload, "payload")?,
+            bytes: text.len(),
+            signature_bytes: signature.len(),
+            signed_by: keys.signer(text).map(str::to_owned),
+        })
+    }
+
+    fn time(&self, name: &str) -> Option<UnixSeconds> {
+        self.claims.get(name).and_then(Value::as_i64)
+    }
+}
+
+/// Messages hold no content: it is a token.
+fn read(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match file == Path::new("-") {
+        true => io::stdin()
+            .lock()
+            .take(LARGEST + 1)
+            .read_to_string(&mut text),
+        false => std::fs::File::open(file)
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
+    };
+    let shown = file.display();
+    read.map_err(|fault| unusable(format!("the token in {shown} cannot be read: {fault}")))?;
+    match text.len() as u64 > LARGEST {
+        true => Err(unusable(format!(
+            "expected at most {LARGEST} bytes in {shown}, found more"
+        ))),
+        false => Ok(text),
+    }
+}
+
+fn checks(token: &Token, session: &config::Session, now: UnixSeconds) -> Vec<Check> {
+    let algorithm = format!("{:?}", session.algorithm);
+    let text = |name: &str| token.claims.get(name).and_then(Value::as_str);
+    let check = |name, holds, expected| Check {
+        name,
+        holds,
+        expected,
+    };
+    vec![
+        check(
+            "alg",
+            token.header.get("alg").and_then(Value::as_str) == Some(&algorithm),
+            algorithm.clone(),
+        ),
+        check(
+            "signature",
+            token.signed_by.is_some(),
+            match &token.signed_by {
+                Some(id) => format!("made by session key {id}"),
+                None => "made by one of session.keys".into(),
+            },
+        ),
+        check(
+            "iss",
+            text("iss") == Some(&session.issuer),
+            session.issuer.clone(),
+        ),
+        check(
+            "aud",
+            text("aud") == Some(&session.audience),
+            session.audience.clone(),
+        ),
+        check(
+            "exp",
+            token.time("exp").is_some_and(|exp| exp > now),
+            format!("after {}", rfc3339(now)),
+        ),
+        check(
+            "nbf",
+            !token.claims.contains_key("nbf") || token.time("nbf").is_some_and(|nbf| nbf <= now),
+            "absent, or not to come".into(),
+        ),
+        check(
+            "username",
+            text(&session.username_claim).is_some_and(|name| !name.is_empty()),
+            format!("text in {}", session.username_claim),
+        ),
+    ]
+}
+
+/// A field of two tokens.
+struct Row {
+    part: &'static str,
+    name: String,
+    a: Option<Value>,
+    b: Option<Value>,
+    difference: &'static str,
+}
+
+impl Row {
+    fn new(
+        part: &'static str,
+        name: &str,
+        a: Option<Value>,
+        b: Option<Value>,
+        varies: bool,
+    ) -> Self {
+        let difference = match (&a, &b) {
+            (Some(_), None) => "only-a",
+            (None, Some(_)) => "only-b",
+            (Some(a), Some(b)) if kind(a) != kind(b) => "type",
+            (a, b) if a == b => "none",
+            _ if varies => "varies",
+            _ => "value",
+        };
+        Self {
+            part,
+            name: name.to_owned(),
+            a,
+            b,
+            difference,
+        }
+    }
+
+    fn differs(&self) -> bool {
+        !matches!(self.difference, "none" | "varies")
+    }
+}
+
+fn rows(a: &Token, b: &Token) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (part, one, other) in [
+        ("header", &a.header, &b.header),
+        ("claims", &a.claims, &b.claims),
+    ] {
+        let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+        for name in names {
+            let varies = part == "claims" && VARYING.contains(&name.as_str());
+            rows.push(Row::new(
+                part,
+                name,
+                one.get(name).cloned(),
+                other.get(name).cloned(),
+                varies,
+            ));
+        }
+    }
+    let lifetime = |token: &Token| Some(json!(token.time("exp")?.checked_sub(token.time("iat")?)?));
+    let signer = |token: &Token| {
+        Some(json!(
+            token
+                .signed_by
+                .as_ref()
+                .map_or("no session key", |_| "a session key")
+        ))
+    };
+    rows.push(Row::new(
+        "token",
+        "exp - iat, seconds",
+        lifetime(a),
+        lifetime(b),
+        false,
+    ));
+    rows.push(Row::new(
+        "token",
+        "signature, bytes",
+        Some(json!(a.signature_bytes)),
+        Some(json!(b.signature_bytes)),
+        false,
+    ));
+    rows.push(Row::new("token", "signed by", signer(a), signer(b), false));
+    rows.push(Row::new(
+        "token",
+        "length, bytes",
+        Some(json!(a.bytes)),
+        Some(json!(b.bytes)),
+        true,
+    ));
+    rows
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
+/// JSON without characters that a terminal would obey.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let plain = |c: char| match c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    text.chars().map(plain).collect()
+}
+
+fn shown_name(name: &str) -> String {
+    let quoted = shown(&json!(name));
+    match quoted.len() == name.len() + 2 {
+        true => name.to_owned(),
+        false => quoted,
+    }
+}
+
+/// A value, and a time as people read it.
+fn shown_claim(name: &str, value: &Value) -> String {
+    match value.as_i64().filter(|_| TIMES.contains(&name)) {
+        Some(time) => format!("{time}  {}", rfc3339(time)),
+        None => shown(value),
+    }
+}
+
+fn write_inspected(out: &mut impl Write, token: &Token, checks: &[Check]) -> io::Result<()> {
+    for (part, fields) in [("header", &token.header), ("claims", &token.claims)] {
+        writeln!(out, "{part}")?;
+        for (name, value) in fields {
+            writeln!(
+                out,
+                "   {:<38}  {:<7}  {}",
+                shown_name(name),
+                kind(value),
+                shown_claim(name, value)
+            )?;
+        }
+    }
+    writeln!(out, "checks by proxy.toml")?;
+    for check in checks {
+        let verdict = if check.holds { "ok" } else { "NO" };
+        writeln!(
+            out,
+            "   {verdict:<2}  {:<9}  expected {}",
+            check.name, check.expected
+        )?;
+    }
+    writeln!(
+        out,
+        "{} bytes, {} of them signature, which is not shown",
+        token.bytes, token.signature_bytes
+    )
+}
+
+fn write_inspected_json(out: &mut impl Write, token: &Token, checks: &[Check]) -> io::Result<()> {
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|check| json!({"check": check.name, "ok": check.holds, "expected": check.expected}))
+        .collect();
+    let shown = json!({
+        "header": token.header, "claims": token.claims, "bytes": token.bytes,
+        "signature": {"bytes": token.signature_bytes, "session_key": token.signed_by}, "checks": checks,
+    });
+    writeln!(out, "{shown:#}")
+}
+
+fn write_compared(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    for row in rows {
+        let side = |value: &Option<Value>| match value {
+            Some(value) => format!("{} {}", kind(value), shown_claim(&row.name, value)),
+            None => "absent".to_owned(),
+        };
+        let (a, b) = (side(&row.a), side(&row.b));
+        let name = format!("{} {}", row.part, shown_name(&row.name));
+        match row.difference {
+            "none" => writeln!(out, "   {name}: {a}")?,
+            "varies" => writeln!(
+                out,
+                " ~ {name}: of one type, differs between any two tokens\n      A {a}\n      B {b}"
+            )?,
+            difference => writeln!(
+                out,
+                "!! {name}: {}\n      A {a}\n      B {b}",
+                words(difference)
+            )?,
+        }
+    }
+    Ok(())
+}
+
+fn words(difference: &str) -> &'static str {
+    match difference {
+        "only-a" => "only A has it",
+        "only-b" => "only B has it",
+        "type" => "another type",
+        _ => "another value",
+    }
+}
+
+fn write_compared_json(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    let fields: Vec<_> = rows
+        .iter()
+        .map(|row| json!({"part": row.part, "name": row.name, "difference": row.difference, "a": row.a, "b": row.b}))
+        .collect();
+    let same = !rows.iter().any(Row::differs);
+    writeln!(out, "{:#}", json!({"same": same, "fields": fields}))
+}

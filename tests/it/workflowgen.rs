@@ -1,7 +1,9 @@
 //! WorkflowGen's side, with the module of `integrations/workflowgen` in a real ASP.NET pipeline: who signs
 //! in at a certified provider is that user to a page of the application, and whoever forges is nobody.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
@@ -282,7 +284,9 @@ fn wrong_signatures(genuine: &str) -> Vec<(&'static str, String, &'static str)> 
     let hs512 = |message: &[u8]| mac(hmac::HMAC_SHA512, SESSION_KEY, message);
     let rs256 = json!({"alg": "RS256", "typ": "JWT", "kid": "1"});
     let own_key = json!({"alg": "HS256", "jwk": {"kty": "oct", "k": part("a foreign key of 32 bytes or more")}});
-    let last = if genuine.ends_with('A') { "B" } else { "A" };
+    let last = if genuine.ends_with('A') { "E" } else { "A" };
+    // The same signature, spelt with bits that belong to none of its bytes.
+    let spelt = char::from(genuine.as_bytes()[genuine.len() - 1] + 1);
     let cut = &genuine[..genuine.len() - 1];
     vec![
         ("empty", String::new(), "empty"),
@@ -369,6 +373,7 @@ fn wrong_signatures(genuine: &str) -> Vec<(&'static str, String, &'static str)> 
             format!("{}.{}.{}", parts[0], parts[1], &parts[2][..20]),
             "signature",
         ),
+        ("another spelling", format!("{cut}{spelt}"), "base64url"),
         ("last character", format!("{cut}{last}"), "session token"),
         (
             "header replaced",
@@ -784,4 +789,23 @@ fn assertions_headers_and_settings_are_believed_as_the_operator_says() {
         );
         assert!(!page.contains(SESSION_KEY), "{site} shows the secret");
     }
+}
+
+/// The table of settings in the module's README is whole, and has no other.
+#[test]
+fn every_setting_is_in_the_modules_readme() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("integrations/workflowgen");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let (code, readme) = (read("VestibuleIdentityModule.cs"), read("README.md"));
+    let (_, known) = code.split_once("string[] Known =").unwrap();
+    let (known, _) = known.split_once("};").unwrap();
+    let known: BTreeSet<_> = known.split('"').skip(1).step_by(2).collect();
+    let (_, settings) = readme.split_once("## Settings").unwrap();
+    let rows = settings.lines().filter(|line| line.starts_with("| `"));
+    let keys = rows.filter_map(|row| row.split('|').nth(1));
+    let named: BTreeSet<_> = keys
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(known.len() > 15);
+    assert_eq!(named, known);
 }

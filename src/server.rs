@@ -54,6 +54,8 @@ const KEEP_HOUSE: Duration = Duration::from_secs(10);
 /// Answers say `Connection: close` for this long before idle connections are closed, so that requests
 /// on their way still arrive.
 const LINGER: Duration = Duration::from_millis(1500);
+/// What the store's connections may take to close at the end.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +201,11 @@ pub async fn serve(
         .await
     {
         tracing::warn!(%error, "last log-ins are not recorded");
+    }
+    // What SQLite still has beside its file goes into it, so that a copy of the file alone is whole.
+    let closed = tokio::time::timeout(CLOSING, endpoints.store.close()).await;
+    if closed.is_err() {
+        tracing::warn!("the store is still in use, so it is left as it is: nothing is lost");
     }
     Ok(())
 }

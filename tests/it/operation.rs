@@ -104,6 +104,27 @@ fn the_proxy_drains_and_ends_at_sigterm() {
     assert_eq!(proxy.wait_until_ended(), Some(0), "{}", proxy.log());
 }
 
+/// Whoever copies the file of a proxy that has ended needs no other file beside it.
+#[test]
+fn the_file_of_the_store_is_whole_after_a_stop() {
+    let application = Application::start();
+    let mut proxy = Setup::usual(&application);
+    let user = new_person("kept");
+    proxy.signed_in(&user);
+    proxy.terminate();
+    assert_eq!(proxy.wait_until_ended(), Some(0), "{}", proxy.log());
+    let store = proxy.file("vestibule.db");
+    let copy = std::fs::read(&store).unwrap();
+    for beside in ["vestibule.db-wal", "vestibule.db-shm"] {
+        let _ = std::fs::remove_file(proxy.file(beside));
+    }
+    std::fs::write(&store, copy).unwrap();
+    let users = proxy.users();
+    assert_eq!(users.len(), 1, "{users:?}");
+    assert_eq!(users[0]["username"], Value::from(user));
+    assert!(users[0]["last_login_at"].is_string(), "{users:?}");
+}
+
 #[test]
 fn slow_headers_are_cut_off() {
     let application = Application::start();

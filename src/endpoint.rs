@@ -41,7 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
 pub use audience::Audience;
-pub use kept_form::{Delivery, KeptForm, is_form};
+pub use kept_form::{Delivery, FormRoom, KeptForm, is_form};
 use recurrence::Recurrence;
 pub use renewal::Recognised;
 
@@ -89,6 +89,8 @@ pub struct Endpoints {
     pub random: Arc<dyn Random>,
     /// Who comes round in circles.
     pub recurrence: Recurrence,
+    /// Memory for forms that are kept.
+    pub form_room: FormRoom,
 }
 
 /// A request to one of our endpoints, or one that needs a sign-in.

@@ -262,6 +262,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         clock,
         random,
         recurrence: Default::default(),
+        form_room: Default::default(),
         config: Arc::clone(config),
     })
 }

@@ -5,13 +5,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, ORIGIN, REFERER, SET_COOKIE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, ORIGIN, REFERER, SET_COOKIE,
+};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Asked, Endpoints};
+use crate::config::{Access, Route};
 use crate::environment::random_text;
 use crate::rejection::{Kind, Rejection};
+use crate::route::Destination;
 use crate::sealing::Purpose;
 use crate::session::Session;
 use crate::store::NewForm;
@@ -21,6 +26,27 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// A token that ran out longer ago, in seconds, is nobody's form.
 const OLDEST: i64 = 7 * 86_400;
+/// KiB of all forms that are being read: whoever sends them slowly holds so much memory, and no more.
+const MOST_KIB: u32 = 64 * 1024;
+
+/// Memory for forms that are being read.
+#[derive(Debug)]
+pub struct FormRoom(Arc<Semaphore>);
+
+impl Default for FormRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_KIB as usize)))
+    }
+}
+
+impl FormRoom {
+    /// Room for so many bytes, until the permit is dropped.
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(MOST_KIB);
+        let permit = Arc::clone(&self.0).try_acquire_many_owned(kib.min(MOST_KIB));
+        permit.ok()
+    }
+}
 
 /// A form as it was sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,12 +108,57 @@ impl Endpoints {
             && (origin.is_some() || site.is_some())
     }
 
-    /// Bytes of a form that are kept for whoever sends this request; 0 where nothing is.
-    pub fn form_limit(&self, headers: &HeaderMap) -> usize {
-        let has_token = self.sessions.cookies().session_values(headers).next();
-        match has_token.is_some() && self.is_our_own(headers) {
-            true => self.config.session.kept_form_size,
-            false => 0,
+    /// How many bytes of a form are read to be kept for whoever sends this request, with the room for them.
+    ///
+    /// # Errors
+    /// Why none.
+    pub fn form_room(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(usize, OwnedSemaphorePermit), &'static str> {
+        let limit = self.config.session.kept_form_size;
+        if limit == 0 {
+            return Err("session.kept_form_size is off");
+        }
+        if !self.is_our_own(headers) {
+            return Err("expected a form of a page of the application, found another's");
+        }
+        // Memory is for those alone whom a session of ours was given to.
+        let now = self.clock.now();
+        if self.sessions.former(headers, now - OLDEST, now).is_none() {
+            return Err("expected a session token of ours that ran out or was ended, found none");
+        }
+        if headers.contains_key(CONTENT_ENCODING) {
+            return Err("expected a form as it is, found Content-Encoding");
+        }
+        if self.needs_session(&Method::GET, path).is_none() {
+            return Err(
+                "a route lets a GET of its address pass by without a session, and a sign-in comes back with one",
+            );
+        }
+        let declared = headers.get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        let room = self.form_room.take(limit.min(declared.unwrap_or(limit)));
+        let room =
+            room.ok_or("so many forms are being read that there is no memory for another")?;
+        Ok((limit, room))
+    }
+
+    /// The route of a request that needs a session, with the place of its rule; `None` where it needs none, or must
+    /// not pass.
+    pub fn needs_session(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Option<(Option<&Route>, Option<usize>)> {
+        match self.routes.find(method, path) {
+            Ok(Destination::Application {
+                access: Access::Login,
+                route,
+                rule,
+            }) => Some((route, rule)),
+            _ => None,
         }
     }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::SET_COOKIE;
+use http::{HeaderValue, Method};
 
 use super::signed_in::Found;
 use super::{Answer, Proxy, body, hidden};
@@ -27,17 +27,18 @@ impl Proxy {
         id: RequestId,
     ) -> Answer {
         let asked = Asked::of(&stripped, id);
-        let limit = self.endpoints.form_limit(stripped.headers());
+        let room = self
+            .endpoints
+            .form_room(stripped.uri().path(), stripped.headers());
         let (stripped, arriving) = stripped.replace_body(());
         let refuse = |why: &str| {
             let rejection = Rejection::because(Kind::FormNotKept, why);
             self.reject(rejection, &stripped, id, AccessLabel::Login, route)
         };
-        if limit == 0 {
-            return refuse(
-                "expected a session token of ours and a page of the application, or session.kept_form_size is off",
-            );
-        }
+        let (limit, room) = match room {
+            Ok(room) => room,
+            Err(why) => return refuse(why),
+        };
         let body = match body::read(arriving, limit).await {
             Ok(body) => body,
             Err(Kind::BodyTooLarge) => return refuse("it is larger than session.kept_form_size"),
@@ -49,7 +50,7 @@ impl Proxy {
         let (endpoints, asked) = (Arc::clone(&self.endpoints), asked.with(body));
         let kept = self
             .control
-            .spawn(async move { endpoints.keep_form(&asked).await });
+            .spawn(async move { (endpoints.keep_form(&asked).await, room).0 });
         match kept.await {
             Ok(response) => Answer {
                 response: response.map(Body::own),
@@ -70,7 +71,7 @@ impl Proxy {
         route: Option<&config::Route>,
         reader: &Reader,
     ) -> Answer {
-        let comes_back = stripped.method() == http::Method::GET
+        let comes_back = stripped.method() == Method::GET
             && Audience::of(stripped.method(), stripped.headers()) == Audience::Window;
         let target = stripped
             .uri()
@@ -99,6 +100,18 @@ impl Proxy {
                 self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route)
             }
             Delivery::Form(kept) => {
+                // Its route is a POST's, whose rules may be others than those that let the GET come here.
+                let path = stripped.uri().path().to_owned();
+                let posted = self.endpoints.needs_session(&Method::POST, &path);
+                let passes = |rule| found.remembered.session().passes(rule);
+                let Some((route, _)) = posted.filter(|(_, rule)| rule.is_none_or(passes)) else {
+                    self.endpoints.metrics.kept_form("refused");
+                    let rejection = Rejection::of(Kind::RuleDenied);
+                    let mut answer =
+                        self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
+                    answer.response.headers_mut().append(SET_COOKIE, expired);
+                    return answer;
+                };
                 let Some(sending) = self.sending(stripped, &kept) else {
                     return self.broken_form(reader);
                 };

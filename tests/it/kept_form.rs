@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use url::Url;
 
 use crate::support::application::{Application, Received};
 use crate::support::browser::{Browser, Mode, Page, Sending};
 use crate::support::provider::{Provider, new_person};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::wire::Wire;
 use crate::support::{PATIENCE, wait_for};
 
 const URLENCODED: &str = "application/x-www-form-urlencoded";
@@ -276,4 +278,83 @@ fn a_form_waits_for_an_application_that_is_down() {
     assert_eq!(page.answer.status, 200);
     assert_eq!(posts(&application).len(), 1);
     assert_eq!(posts(&application)[0].body, b"a=b");
+}
+
+/// A route may judge a POST otherwise than the GET that brings the form back: the form is sent as a POST.
+#[test]
+fn a_form_passes_the_rules_of_its_own_method() {
+    let (application, provider) = (Application::start(), Provider::shared());
+    let proxy = Setup::new(&application)
+        .route(
+            "/wfgen/form/admin",
+            "login",
+            "methods = [\"POST\"]\nrequire = \"claims.department == 'it'\"",
+        )
+        .route("/wfgen/form/public", "open", "methods = [\"GET\"]")
+        .at(provider)
+        .start();
+    let user = new_person("outsider");
+    provider.claim(
+        &user,
+        &json!({"preferred_username": user, "family_name": "F", "department": "sales"}),
+    );
+    let browser = proxy.signed_in(&user);
+    let page = browser.follow(form(&proxy, "/form/admin", URLENCODED, b"grant=all"));
+    assert_eq!(page.answer.status, 403, "with a session the rule holds");
+    end_all(&proxy, &browser);
+    application.forget();
+    let page = browser.follow(form(&proxy, "/form/admin", URLENCODED, b"grant=all"));
+    not_sent(&page, &application, 403, "");
+    end_all(&proxy, &browser);
+    application.forget();
+    // A GET that needs nobody brings no form back.
+    let page = browser.follow(form(&proxy, "/form/public", URLENCODED, b"a=b"));
+    not_sent(&page, &application, 401, "What you sent has not been saved");
+}
+
+/// What the body means is in its fields: one that says more than a form's does is not kept.
+#[test]
+fn a_coded_form_is_not_kept_without_its_coding() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("coded"));
+    end_all(&proxy, &browser);
+    application.forget();
+    let coded =
+        form(&proxy, "/form/coded", URLENCODED, b"\x1f\x8b").with("Content-Encoding", "gzip");
+    let page = browser.follow(coded);
+    not_sent(&page, &application, 401, "What you sent has not been saved");
+}
+
+/// Who has no token of ours makes us hold nothing, and who has one does not make us hold everything.
+#[test]
+fn forms_that_are_sent_slowly_take_no_memory_without_end() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("slow"));
+    end_all(&proxy, &browser);
+    let begin = |token: &str| {
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nOrigin: {}\r\nAccept: text/html\r\nContent-Type: {URLENCODED}\r\n\
+             Content-Length: 1048576\r\nCookie: wfgen_token={token}\r\n\r\n",
+            proxy.path("/form/slow"),
+            proxy.host(),
+            proxy.origin(),
+        );
+        wire.send(head).unwrap();
+        wire
+    };
+    let told = |mut wire: Wire| wire.answer_head().unwrap().status;
+    assert_eq!(told(begin("a.b.c")), 401, "at once, its body unread");
+    let token = browser.cookie("wfgen_token");
+    let slow: Vec<_> = (0..80).map(|_| begin(&token)).collect();
+    wait_for("no room for another", PATIENCE, || {
+        let mut another = begin(&token);
+        let soon = Some(Duration::from_millis(300));
+        another.stream.set_read_timeout(soon).unwrap();
+        let answer = another.answer_head();
+        answer.is_ok_and(|it| it.status == 401).then_some(())
+    });
+    drop(slow);
 }

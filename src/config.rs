@@ -86,6 +86,15 @@ impl Config {
             .collect()
     }
 
+    /// Whether any directory takes usernames from e-mail addresses.
+    pub fn maps_email_to_username(&self) -> bool {
+        let directories = self.directories.iter();
+        directories
+            .filter_map(Directory::self_provisioning)
+            .flat_map(|directory| &directory.mapping)
+            .any(|(field, rule)| *field == UserField::Username && rule.source.reads_email())
+    }
+
     /// The rules of routes that need a session, in the file's order: decided at sign-ins.
     pub fn route_rules(&self) -> impl Iterator<Item = &Expression> {
         self.rules_with(Access::Login)

@@ -6,10 +6,19 @@ mod value;
 
 use crate::config::{self, FieldRule, Missing, Source, Sync, UserField};
 use crate::expression::{self, Expression, Subject};
-use crate::oidc::ClaimSet;
+use crate::oidc::{ClaimSet, email_is_verified};
 
 pub use policy::{Settled, settle};
 pub use value::{checked as checked_value, text as claim_text};
+
+/// Whether the address in a claim set's `email` may become a username.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Where the claim set says that it is verified.
+    Verified,
+    /// Always: the operator trusts the provider with `trust_email`.
+    Trusted,
+}
 
 /// A directory's compiled mapping.
 #[derive(Debug, Clone)]
@@ -49,11 +58,20 @@ impl Mapping {
     }
 
     /// Maps a claim set; `subject` is made of the same claims.
-    pub fn explain(&self, claims: &ClaimSet, subject: &Subject) -> Explanation {
-        let fields = self
-            .rules
-            .iter()
-            .map(|(field, rule)| mapped(*field, rule, claims, subject));
+    pub fn explain(
+        &self,
+        claims: &ClaimSet,
+        subject: &Subject,
+        addresses: Addresses,
+    ) -> Explanation {
+        let vouched = addresses == Addresses::Trusted || email_is_verified(claims);
+        let fields = self.rules.iter().map(|(field, rule)| {
+            let mapped = mapped(*field, rule, claims, subject);
+            match *field == UserField::Username && !vouched {
+                true => without_address(mapped, &rule.source),
+                false => mapped,
+            }
+        });
         Explanation {
             fields: fields.collect(),
         }
@@ -93,6 +111,25 @@ fn mapped(field: UserField, rule: &FieldRule, claims: &ClaimSet, subject: &Subje
         claim,
         sync: rule.sync,
         missing: rule.missing,
+    }
+}
+
+/// A username that came from an address nobody vouches for: whoever may write any address there could be anybody.
+fn without_address(mapped: MappedField, source: &Source) -> MappedField {
+    let from_email = match source {
+        Source::Claims(_) => mapped.claim.as_deref() == Some("email"),
+        Source::Expression(_) => source.reads_email(),
+        Source::Value(_) => false,
+    };
+    match mapped.value {
+        Ok(Some(_)) if from_email => MappedField {
+            value: Err(format!(
+                "{}: expected a verified address in claim \"email\", found that email_verified is not true; verify it at the provider, or set trust_email if the provider verifies all addresses",
+                mapped.field.name()
+            )),
+            ..mapped
+        },
+        _ => mapped,
     }
 }
 

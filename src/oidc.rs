@@ -30,7 +30,7 @@ use crate::environment::UnixSeconds;
 
 pub use access_token::{AccessToken, AccessTokenFault};
 pub use authorization::{AuthorizationResponse, ResponseFault};
-pub use claims::{Claims, EmailNotVerified, PROTOCOL_CLAIMS, session_claims};
+pub use claims::{Claims, EmailNotVerified, PROTOCOL_CLAIMS, email_is_verified, session_claims};
 pub use discovery::DiscoverySchedule;
 pub use logout_token::{LogoutFault, LogoutToken};
 pub use probe::{KeyReport, ProviderReport};

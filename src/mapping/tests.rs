@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::expression::Scope;
 
 fn mapping(rules: &[(UserField, Source)]) -> Mapping {
     Mapping {
@@ -33,7 +34,7 @@ fn value_of(source: Source, claims: serde_json::Value) -> Value {
 fn one(field: UserField, source: Source, claims: serde_json::Value) -> MappedField {
     let claims = set(claims);
     mapping(&[(field, source)])
-        .explain(&claims, &Subject::of_claims(&claims))
+        .explain(&claims, &Subject::of_claims(&claims), Addresses::Verified)
         .fields
         .remove(0)
 }
@@ -208,4 +209,80 @@ fn lesson_16_sync_and_missing_have_one_truth_table() {
             }
         }
     }
+}
+
+/// The username of a source at a provider whose addresses are trusted or not, and the claim it came from.
+fn username_of(source: &Source, claims: serde_json::Value, addresses: Addresses) -> MappedField {
+    let claims = set(claims);
+    let subject = Subject::of_claims(&claims);
+    mapping(&[(UserField::Username, source.clone())])
+        .explain(&claims, &subject, addresses)
+        .fields
+        .remove(0)
+}
+
+#[test]
+fn lesson_04_an_address_that_nobody_verified_is_no_username() {
+    let expression =
+        |text: &str| Source::Expression(Expression::compile(text, Scope::Claims).unwrap());
+    let local_part = expression("claims.email.split('@')[0]");
+    let named = claims(&["email"]);
+    let either = claims(&["upn", "email"]);
+    for source in [&named, &either, &local_part] {
+        for unverified in [
+            json!(false),
+            json!("false"),
+            json!(null),
+            json!(1),
+            json!("TRUE"),
+        ] {
+            let sent = json!({"email": "ada@example.com", "email_verified": unverified});
+            let found = username_of(source, sent.clone(), Addresses::Verified);
+            let fault = found.value.unwrap_err();
+            assert!(
+                fault.starts_with("username: expected a verified address"),
+                "{fault}"
+            );
+            assert!(
+                fault.contains("trust_email") && !fault.contains("ada"),
+                "{fault}"
+            );
+            username_of(source, sent, Addresses::Trusted).value.unwrap();
+        }
+        for verified in [json!(true), json!("true")] {
+            let sent = json!({"email": "ada@example.com", "email_verified": verified});
+            let found = username_of(source, sent, Addresses::Verified);
+            assert!(found.value.unwrap().unwrap().starts_with("ada"));
+        }
+    }
+    let unverified = json!({"email": "ada@example.com", "upn": "ada"});
+    let found = username_of(&either, unverified.clone(), Addresses::Verified);
+    assert_eq!(found.value, Ok(Some("ada".into())), "not from the address");
+    let careful = expression("claims.email_verified == true ? claims.email : claims.upn");
+    let found = username_of(
+        &careful,
+        json!({"email": "e@x", "upn": "ada", "email_verified": false}),
+        Addresses::Verified,
+    );
+    assert_eq!(
+        found.value,
+        Ok(Some("ada".into())),
+        "the expression sees to it"
+    );
+    let missing = username_of(&named, json!({}), Addresses::Verified);
+    assert_eq!(
+        missing.value,
+        Ok(None),
+        "what nobody claims needs no verification"
+    );
+    let email = mapping(&[(UserField::Email, named)]);
+    let sent = set(unverified);
+    let fields = email
+        .explain(&sent, &Subject::of_claims(&sent), Addresses::Verified)
+        .fields;
+    assert_eq!(
+        fields[0].value,
+        Ok(Some("ada@example.com".into())),
+        "no other field minds"
+    );
 }

@@ -88,18 +88,22 @@ fn is_ours(name: &str, session: &config::Session) -> bool {
     PROTOCOL_CLAIMS.contains(&name) || name == "user" || name == session.username_claim
 }
 
+/// Whether the provider says that it verified the address in `email` (OpenID Connect Core 5.1).
+pub fn email_is_verified(claims: &ClaimSet) -> bool {
+    match claims.get("email_verified") {
+        Some(Value::Bool(verified)) => *verified,
+        // As some providers write the boolean.
+        Some(Value::String(text)) => text == "true",
+        _ => false,
+    }
+}
+
 /// An address that nobody claims needs no verification: the username is missing then.
 fn check_email_verified(
     claims: &ClaimSet,
     provider: &config::Provider,
 ) -> Result<(), EmailNotVerified> {
-    let verified = match claims.get("email_verified") {
-        Some(Value::Bool(verified)) => *verified,
-        // As some providers write the boolean.
-        Some(Value::String(text)) => text == "true",
-        _ => false,
-    };
-    match verified || !claims.contains_key("email") {
+    match email_is_verified(claims) || !claims.contains_key("email") {
         true => Ok(()),
         false => Err(EmailNotVerified {
             provider: provider.name.clone(),

@@ -41,7 +41,9 @@ pub(super) fn claims_in_use(config: &Config, provider: &config::Provider) -> BTr
     let mut names = config.claims_in_use();
     names.remove(&config.session.username_claim);
     names.insert(provider.username_claim.clone());
-    if provider.username_claim == "email" && !provider.trust_email {
+    if !provider.trust_email
+        && (provider.username_claim == "email" || config.maps_email_to_username())
+    {
         names.insert("email_verified".to_owned());
     }
     names

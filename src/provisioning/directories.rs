@@ -2,7 +2,7 @@
 //! come in at all.
 
 use crate::config::{self, AccessRule, UserField};
-use crate::mapping::{Mapping, checked_value, claim_text};
+use crate::mapping::{Addresses, Mapping, checked_value, claim_text};
 
 use super::Outcome;
 use crate::store::User;
@@ -19,6 +19,8 @@ pub(super) struct Directories {
     reserved: Reserved,
     /// The session token's claim that carries the username.
     username_claim: String,
+    /// Providers with `trust_email`.
+    trusted_for_addresses: Vec<String>,
     /// Every claim that decides anything about a person.
     pub(super) claims_in_use: Vec<String>,
 }
@@ -55,9 +57,19 @@ impl Directories {
                 .map(directory)
                 .collect(),
             access: config.access.clone(),
+            trusted_for_addresses: trusted_for_addresses(config),
             username_claim: config.session.username_claim.clone(),
             claims_in_use: config.claims_in_use().into_iter().collect(),
             reserved,
+        }
+    }
+
+    /// Whether a provider's addresses may become usernames.
+    pub(super) fn addresses_of(&self, provider: &str) -> Addresses {
+        let mut trusted = self.trusted_for_addresses.iter();
+        match trusted.any(|name| name == provider) {
+            true => Addresses::Trusted,
+            false => Addresses::Verified,
         }
     }
 
@@ -128,6 +140,11 @@ impl Directories {
         }
         decided
     }
+}
+
+fn trusted_for_addresses(config: &config::Config) -> Vec<String> {
+    let trusted = config.providers.iter().filter(|it| it.trust_email);
+    trusted.map(|it| it.name.clone()).collect()
 }
 
 impl Directory {

@@ -33,9 +33,10 @@ impl<'s> SignIn<'s> {
         claims: &'s ClaimSet,
     ) -> Self {
         let subject = Subject::of_claims(claims);
+        let addresses = directories.addresses_of(person.provider);
         let explain = |directory: &Directory| {
             let rules = directory.rules.as_ref()?;
-            Some(rules.mapping.explain(claims, &subject))
+            Some(rules.mapping.explain(claims, &subject, addresses))
         };
         let mut sign_in = Self {
             explanations: directories.iter().map(explain).collect(),

@@ -222,6 +222,40 @@ fn rule(directory: &mut Directory, field: UserField, sync: Sync, missing: Missin
 }
 
 #[tokio::test]
+async fn lesson_04_a_mapped_address_that_nobody_verified_is_nobody() {
+    let mut world =
+        World::of(&FILE.replace("username = \"username\"", "username = \"email\"")).await;
+    let sent = |address: &str, verified: bool| json!({"email": address, "email_verified": verified, "family_name": "Family"});
+    let (outcome, ada) = world.comes_in("1", sent("ada@example.com", true)).await;
+    assert_eq!(
+        (outcome, ada.username()),
+        (Outcome::Created, "ada@example.com")
+    );
+    for (subject, address) in [
+        ("2", "bob@example.com"),
+        ("2", "ada@example.com"),
+        ("1", "ada@example.com"),
+        ("1", "bob@example.com"),
+    ] {
+        let refusal = world.is_refused(subject, sent(address, false)).await;
+        assert_eq!(refusal.outcome, Outcome::Refused);
+        assert_eq!(refusal.field.as_deref(), Some("username"));
+        assert!(
+            refusal.reason.contains("email_verified"),
+            "{}",
+            refusal.reason
+        );
+    }
+    world.config.providers[0].trust_email = true;
+    world.change(|_| {});
+    let (outcome, bob) = world.comes_in("2", sent("bob@example.com", false)).await;
+    assert_eq!(
+        (outcome, bob.username()),
+        (Outcome::Created, "bob@example.com")
+    );
+}
+
+#[tokio::test]
 async fn creates_then_leaves_unchanged_then_updates() {
     let world = World::new().await;
     let (outcome, created) = world.comes_in("1", claims("alice")).await;

@@ -114,6 +114,35 @@ fn an_unverified_address_is_no_username() {
     assert_eq!(proxy.users()[0]["username"], json!(address));
 }
 
+/// So does a mapping of `username`, with the same words by `explain`; `trust_email` is the operator's word for the
+/// provider's.
+#[test]
+fn an_unverified_address_is_no_mapped_username() {
+    let application = Application::start();
+    let provider = Provider::shared();
+    let login = new_person("mapped");
+    let address = format!("{login}@example.test");
+    let sent = claims(&login, &json!({"email": address, "email_verified": false}));
+    provider.claim(&login, &sent);
+    let mapped = || Setup::new(&application).maps("username", "\"email\"");
+    let proxy = mapped().at(provider).start();
+    assert_eq!(signs_in(&proxy, &login), 403);
+    assert!(proxy.users().is_empty());
+    std::fs::write(proxy.file("claims.json"), sent.to_string()).unwrap();
+    let explained = proxy.run(&["explain", "--claims", "claims.json", "--json"]);
+    let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(explained["outcome"], json!("refused"));
+    let reason = explained["reason"].as_str().unwrap();
+    assert!(reason.contains("email_verified"), "{reason}");
+
+    let trusting = mapped()
+        .with("[[providers]]", "trust_email", "true")
+        .at(provider)
+        .start();
+    assert_eq!(signs_in(&trusting, &login), 200);
+    assert_eq!(trusting.users()[0]["username"], json!(address));
+}
+
 #[test]
 fn fields_follow_their_policies_at_each_sign_in() {
     let application = Application::start();

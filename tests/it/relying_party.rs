@@ -54,13 +54,24 @@ impl Journey {
     }
 
     async fn with(edit: impl FnOnce(&mut Provider)) -> Self {
-        let journey = Self::undiscovered(LyingProvider::start().await, edit);
+        Self::configured(|config| edit(&mut config.providers[0])).await
+    }
+
+    async fn configured(edit: impl FnOnce(&mut Config)) -> Self {
+        let provider = LyingProvider::start().await;
+        let mut config = config(provider.issuer(), |_| {});
+        edit(&mut config);
+        let journey = Self::of(provider, config);
         journey.party().discover_once().await.unwrap();
         journey
     }
 
     fn undiscovered(provider: LyingProvider, edit: impl FnOnce(&mut Provider)) -> Self {
         let config = config(provider.issuer(), edit);
+        Self::of(provider, config)
+    }
+
+    fn of(provider: LyingProvider, config: Config) -> Self {
         Self {
             parties: RelyingParties::new(&config).unwrap(),
             sealer: Sealer::new(&config.session),

@@ -175,6 +175,21 @@ pub enum Source {
     Expression(Expression),
 }
 
+impl Source {
+    /// Whether an address in `email` decides it. An expression that names `email_verified` too looks after that
+    /// itself.
+    pub fn reads_email(&self) -> bool {
+        match self {
+            Source::Claims(names) => names.iter().any(|name| name == "email"),
+            Source::Value(_) => false,
+            Source::Expression(expression) => {
+                let names = expression.claims();
+                names.contains("email") && !names.contains("email_verified")
+            }
+        }
+    }
+}
+
 /// `sync` of a mapped field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {

@@ -64,6 +64,27 @@ async fn an_email_as_username_asks_for_its_verification_too() {
 }
 
 #[tokio::test]
+async fn a_mapping_of_email_to_username_asks_for_its_verification_too() {
+    let journey = Journey::configured(|config| {
+        config.providers[0].user_info = UserInfo::WhenMissing;
+        let Connector::SelfProvisioning(directory) = &mut config.directories[0].connector else {
+            unreachable!()
+        };
+        let username = directory.mapping.iter_mut();
+        let username = username.filter(|(field, _)| *field == UserField::Username);
+        username.for_each(|(_, rule)| rule.source = Source::Claims(vec!["email".to_owned()]));
+    })
+    .await;
+    let complete = json!({"preferred_username": "a", "email": "a@example.com", "family_name": "A"});
+    journey.provider.set_claims(complete);
+    journey
+        .provider
+        .set_user_info(json!({"email_verified": true}));
+    let tokens = journey.sign_in().await.unwrap();
+    assert_eq!(tokens.claims.set()["email_verified"], true);
+}
+
+#[tokio::test]
 async fn it_fills_gaps_and_overrides_nothing() {
     for signed in [false, true] {
         let journey = asking(UserInfo::Always).await;

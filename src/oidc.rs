@@ -92,6 +92,15 @@ pub enum TokenFault {
         /// RFC 6749 5.2 error code, cut and cleaned.
         error: String,
     },
+    /// The signature names a key that is not known, and the provider could not be asked for newer ones: its key set
+    /// did not answer, or did a moment ago. 403, since anybody can make up a name.
+    #[error("what provider {provider} says of the person cannot be verified now: {reason}")]
+    UnknownKey {
+        /// Its name in the configuration.
+        provider: String,
+        /// Expected and found.
+        reason: String,
+    },
     /// The ID token or UserInfo failed a check; expected and found without claim values. 403.
     #[error("what provider {provider} says of the person is not acceptable: {reason}")]
     Invalid {

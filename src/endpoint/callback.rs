@@ -271,9 +271,11 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             provider: provider.clone(),
             error: error.clone(),
         },
-        TokenFault::Invalid { provider, .. } => Kind::TokenInvalid {
-            provider: provider.clone(),
-        },
+        TokenFault::Invalid { provider, .. } | TokenFault::UnknownKey { provider, .. } => {
+            Kind::TokenInvalid {
+                provider: provider.clone(),
+            }
+        }
     };
     Rejection::because(kind, fault)
 }

@@ -73,7 +73,7 @@ impl Endpoints {
             Err(fault @ LogoutFault::Invalid(_)) => {
                 return Err(NotDone::Invalid(fault.to_string()));
             }
-            Err(fault @ LogoutFault::Down(_)) => return Err(NotDone::Later(fault.to_string())),
+            Err(fault @ LogoutFault::Later(_)) => return Err(NotDone::Later(fault.to_string())),
         };
         let logout = ProviderLogout {
             provider: token.provider,

@@ -115,7 +115,9 @@ impl RelyingParty {
         let signed = match self.verify_typed(jwt, TYPES, now).await {
             Ok(signed) => signed,
             Err(TokenFault::Down(down)) => return Err(down.into()),
-            Err(TokenFault::Invalid { reason, .. }) => return Err(invalid(reason)),
+            Err(TokenFault::Invalid { reason, .. } | TokenFault::UnknownKey { reason, .. }) => {
+                return Err(invalid(reason));
+            }
             Err(other) => return Err(invalid(other.to_string())),
         };
         check_kind(signed.typ.as_deref(), &signed.payload).map_err(invalid)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::id_token::{LAST_TIME, time};
 use super::signature::{Signed, claim_set};
 use super::wording::kind;
-use super::{ClaimSet, ProviderDown, RelyingParties, RelyingParty, TokenFault};
+use super::{ClaimSet, RelyingParties, RelyingParty, TokenFault};
 use crate::environment::UnixSeconds;
 
 /// The member of `events` that makes a token a logout token.
@@ -48,9 +48,9 @@ pub enum LogoutFault {
     /// It is not one, not for us, or not by a provider of ours.
     #[error("logout token: {0}")]
     Invalid(String),
-    /// Its keys are not known and cannot be asked for now.
-    #[error(transparent)]
-    Down(#[from] ProviderDown),
+    /// The provider's keys are not known, or not the one that it names, and cannot be asked for now.
+    #[error("logout token: {0}")]
+    Later(String),
 }
 
 impl RelyingParties {
@@ -81,7 +81,9 @@ impl RelyingParties {
             .verify_typed(token, TYPES, now)
             .await
             .map_err(|fault| match fault {
-                TokenFault::Down(down) => LogoutFault::Down(down),
+                TokenFault::Down(_) | TokenFault::UnknownKey { .. } => {
+                    LogoutFault::Later(fault.to_string())
+                }
                 TokenFault::Invalid { reason, .. } => LogoutFault::Invalid(reason),
                 TokenFault::Refused { error, .. } => LogoutFault::Invalid(error),
             })?;

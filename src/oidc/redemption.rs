@@ -248,15 +248,20 @@ impl RelyingParty {
         let reason = match self.trusted(&known).verify(jwt, types) {
             Ok(signed) => return Ok(signed),
             Err(SignatureFault::Invalid(reason)) => return Err(self.invalid(reason)),
-            Err(SignatureFault::NoKey(reason)) => reason,
+            Err(SignatureFault::WrongKey(reason)) => (reason, false),
+            Err(SignatureFault::NoKey(reason)) => (reason, true),
         };
         let newer: Option<Arc<Discovered>> = self.newer_keys(&known.keys, now).await;
-        let newer = newer.ok_or_else(|| self.invalid(reason))?;
-        self.trusted(&newer).verify(jwt, types).map_err(
-            |(SignatureFault::Invalid(reason) | SignatureFault::NoKey(reason))| {
-                self.invalid(reason)
+        let newer = newer.ok_or_else(|| match reason {
+            (reason, false) => self.invalid(reason),
+            // The key may be new, and nobody could be asked for it.
+            (reason, true) => TokenFault::UnknownKey {
+                provider: self.name().to_owned(),
+                reason,
             },
-        )
+        })?;
+        let verified = self.trusted(&newer).verify(jwt, types);
+        verified.map_err(|fault| self.invalid(fault.reason()))
     }
 
     fn trusted<'a>(&'a self, discovered: &'a Discovered) -> Trusted<'a> {

@@ -44,10 +44,21 @@ pub(super) struct Signed {
 /// Why a JWT is not taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SignatureFault {
-    /// No key of the set made this signature; a newer set may hold it.
+    /// The set has no key of that name, or none that made a signature without one; a newer set may.
     NoKey(String),
+    /// The key that it names did not make the signature, unless a newer set has another of that name.
+    WrongKey(String),
     /// No other key would help.
     Invalid(String),
+}
+
+impl SignatureFault {
+    /// Expected and found.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::NoKey(reason) | Self::WrongKey(reason) | Self::Invalid(reason) => reason,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,14 +118,16 @@ impl Trusted<'_> {
             }
             found = true;
         }
-        Err(SignatureFault::NoKey(match (found, &jose.kid) {
-            (false, Some(kid)) => format!(
+        let not_made = || "the signature was not made by a key of the provider".to_owned();
+        Err(match (found, &jose.kid) {
+            (false, Some(kid)) => SignatureFault::NoKey(format!(
                 "`kid`: expected one of the provider's {} keys, found {}",
                 self.keys.keys().len(),
                 cleaned(kid)
-            ),
-            _ => "the signature was not made by a key of the provider".to_owned(),
-        }))
+            )),
+            (_, None) => SignatureFault::NoKey(not_made()),
+            (true, Some(_)) => SignatureFault::WrongKey(not_made()),
+        })
     }
 
     fn algorithm(&self, name: &str) -> Result<CoreJwsSigningAlgorithm, SignatureFault> {

@@ -106,7 +106,9 @@ impl Sessions {
             ),
             provider: tokens.claims.provider().to_owned(),
             subject: claim("sub").unwrap_or_default().to_owned(),
-            provider_sid: claim("sid").map(str::to_owned),
+            provider_sid: claim("sid")
+                .filter(|sid| !sid.is_empty())
+                .map(str::to_owned),
             issued_at: issued_at.map_or(now, |at| at as UnixSeconds),
             created_at: now,
             expires_at: match renewable {

@@ -17,7 +17,8 @@ pub struct ProviderLogout {
     pub jti: String,
     /// The provider's session; every session of ours that came of it ends.
     pub sid: Option<String>,
-    /// The person; without a `sid` every session that began before ends.
+    /// The person: every session ends that began before; with a `sid` beside it, only those that are not known to be of
+    /// any session of the provider's.
     pub subject: Option<String>,
     /// When the provider said so.
     pub issued_at: UnixSeconds,
@@ -115,36 +116,42 @@ impl Store {
         logout: &ProviderLogout,
         now: UnixSeconds,
     ) -> Result<u64, sqlx::Error> {
-        let (statement, named) = match (&logout.sid, &logout.subject) {
-            (Some(sid), _) => (
-                self.0.dialect.pick(
-                    "update sessions set ended_at = $3 \
-                     where provider = $1 and provider_sid = $2 and ended_at is null and $4 = $4",
-                    "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-                     where provider = $1 and provider_sid = $2 and ended_at is null and $3 = $3 and $4 = $4",
-                ),
-                sid,
-            ),
-            (None, Some(subject)) => (
-                self.0.dialect.pick(
-                    "update sessions set ended_at = $3 \
-                     where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null",
-                    "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-                     where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null \
-                     and $3 = $3",
-                ),
-                subject,
-            ),
-            (None, None) => return Ok(0),
+        let by_sid = self.0.dialect.pick(
+            "update sessions set ended_at = $3 \
+             where provider = $1 and provider_sid = $2 and ended_at is null and $4 = $4",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where provider = $1 and provider_sid = $2 and ended_at is null and $3 = $3 and $4 = $4",
+        );
+        let by_subject = self.0.dialect.pick(
+            "update sessions set ended_at = $3 \
+             where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null and $3 = $3",
+        );
+        // Its ID tokens name no session: which of the person's it is cannot be told, so that all of them are.
+        let by_either = self.0.dialect.pick(
+            "update sessions set ended_at = $3 \
+             where provider = $1 and subject = $2 and provider_sid is null and issued_at <= $4 and ended_at is null",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where provider = $1 and subject = $2 and provider_sid is null and issued_at <= $4 \
+             and ended_at is null and $3 = $3",
+        );
+        let of_subject = match logout.sid {
+            Some(_) => by_either,
+            None => by_subject,
         };
-        let ended = sqlx::query(statement)
-            .bind(&logout.provider)
-            .bind(named)
-            .bind(now)
-            .bind(logout.issued_at)
-            .execute(&mut **transaction)
-            .await?;
-        Ok(ended.rows_affected())
+        let mut ended = 0;
+        for (statement, named) in [(by_sid, &logout.sid), (of_subject, &logout.subject)] {
+            let Some(named) = named else { continue };
+            let update = sqlx::query(statement)
+                .bind(&logout.provider)
+                .bind(named)
+                .bind(now)
+                .bind(logout.issued_at)
+                .execute(&mut **transaction);
+            ended += update.await?.rows_affected();
+        }
+        Ok(ended)
     }
 }
 
@@ -166,12 +173,13 @@ async fn lock_logout(
     dialect: Dialect,
     logout: &ProviderLogout,
 ) -> Result<(), sqlx::Error> {
-    let thing = match (&logout.sid, &logout.subject) {
-        (Some(sid), _) => ["logout sid", &logout.provider, sid],
-        (None, Some(subject)) => ["logout sub", &logout.provider, subject],
-        (None, None) => return Ok(()),
-    };
-    change::lock(connection, dialect, &thing).await
+    // In the order of a sign-in.
+    for (kind, named) in [("logout sid", &logout.sid), ("logout sub", &logout.subject)] {
+        if let Some(named) = named {
+            change::lock(connection, dialect, &[kind, &logout.provider, named]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a remembered logout names the sign-in of this session.
@@ -182,7 +190,7 @@ pub(super) async fn names(
     let named: i64 = sqlx::query_scalar(
         "select (select count(*) from provider_logouts where provider = $1 and sid = $2) \
          + (select count(*) from provider_logouts \
-            where provider = $1 and subject = $3 and sid is null and issued_at >= $4)",
+            where provider = $1 and subject = $3 and (sid is null or $2 is null) and issued_at >= $4)",
     )
     .bind(&session.provider)
     .bind(&session.provider_sid)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::application::Application;
 use crate::support::browser::Browser;
-use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, EDWARDS, LyingProvider, now};
+use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, EDWARDS, Lie, LyingProvider, now};
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Client, Provider, new_person};
 use crate::support::proxy::{Proxy, Setup};
@@ -224,9 +224,21 @@ fn a_false_logout_token_ends_nothing() {
             base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sign)
         )
     };
+    let lying = |lie: Lie| {
+        provider.lie(lie);
+        let mut claims = good.clone();
+        claims["jti"] = json!("forged");
+        let token = provider.token("logout+jwt", claims);
+        provider.be_honest();
+        token
+    };
+    let by_secret = lying(Lie::Hs256ByClientSecret);
+    let by_public_key = lying(Lie::Hs256ByPublicKey);
     for body in [
         format!("logout_token={as_access_token}"),
         format!("logout_token={input}."),
+        format!("logout_token={by_secret}"),
+        format!("logout_token={by_public_key}"),
         format!("logout_token={none}"),
         format!("logout_token={foreign}"),
         format!("logout_token={signed}&logout_token={signed}"),
@@ -413,5 +425,109 @@ fn a_logout_that_cannot_be_recorded_says_so() {
     wait_for("the same token to count", PATIENCE, || {
         (tell(&proxy, &token).status == 200).then_some(())
     });
+    assert_eq!(status(&browser, &proxy), 401);
+}
+
+/// A logout that is signed by a key which cannot be had now is not lost: the provider is told to send it again.
+#[test]
+fn a_logout_whose_key_cannot_be_had_is_asked_for_again() {
+    let application = Application::start();
+    let (provider, proxy) = with_lies(&application);
+    let browser = signed_in(&provider, &proxy, "kay", "keys");
+    provider.rotate();
+    provider.lie(Lie::Jwks500);
+    let token = provider.signed(
+        "logout+jwt",
+        &claims(&provider, "1", &json!({"sid": "keys"})),
+    );
+    let answer = tell(&proxy, &token);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    provider.be_honest();
+    wait_for("the same token to count", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        (tell(&proxy, &token).status == 200).then_some(())
+    });
+    assert_eq!(status(&browser, &proxy), 401);
+}
+
+/// Some providers name their session in logout tokens and not in ID tokens.
+#[test]
+fn a_logout_by_sid_and_sub_ends_sessions_that_have_no_sid() {
+    let application = Application::start();
+    let (provider, proxy) = with_lies(&application);
+    let in_as = |sub: &str| signed_in(&provider, &proxy, sub, "");
+    let named = signed_in(&provider, &proxy, "nina", "named");
+    provider.set_claims(json!({"sub": "nina", "preferred_username": "nina", "family_name": "P"}));
+    let unnamed = proxy.browser();
+    assert_eq!(unnamed.navigate(&proxy.url("/page")).answer.status, 200);
+    let other = in_as("olga");
+    let more = json!({"sid": "another", "sub": "nina", "iat": now() + 1});
+    let token = provider.signed("logout+jwt", &claims(&provider, "both", &more));
+    assert_eq!(tell(&proxy, &token).status, 200);
+    assert_eq!(status(&unnamed, &proxy), 401);
+    assert_eq!(status(&named, &proxy), 200, "it is known to be another one");
+    assert_eq!(status(&other, &proxy), 200, "nobody else's");
+    // Nor does a sign-in outrun it.
+    provider.set_claims(
+        json!({"sub": "nina", "preferred_username": "nina", "family_name": "P", "iat": now() - 5}),
+    );
+    let page = proxy.browser().navigate(&proxy.url("/page"));
+    assert_eq!(page.answer.status, 400, "{}", page.answer.text());
+}
+
+/// What one provider says is of its own sessions and people.
+#[test]
+fn a_provider_ends_no_session_of_another() {
+    let application = Application::start();
+    let provider = LyingProvider::launch();
+    let other = LyingProvider::launch();
+    other.rotate_to(&EDWARDS, "its own");
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = Setup::new(&application)
+        .at_issuer(provider.issuer(), client)
+        .more(&format!(
+            "\n[[providers]]\nname = \"other\"\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\n\
+             client_secret = {{ file = \"client_secret\" }}\n",
+            other.issuer()
+        ))
+        .start_unready();
+    wait_for("both providers", PATIENCE, || {
+        let up = |name: &str| proxy.metric("vestibule_provider_up", &[name]) == 1.0;
+        (up("test") && up("other")).then_some(())
+    });
+    provider.set_claims(
+        json!({"sub": "same", "sid": "same", "preferred_username": "same", "family_name": "P"}),
+    );
+    let browser = proxy.browser();
+    let login = "/auth/login?provider=test&return_to=/wfgen/page";
+    assert_eq!(browser.navigate(&proxy.url(login)).answer.status, 200);
+    for (jti, more) in [
+        ("1", json!({"sid": "same"})),
+        ("2", json!({"sub": "same"})),
+        ("3", json!({"sid": "same", "sub": "same"})),
+    ] {
+        let own = other.signed("logout+jwt", &claims(&other, jti, &more));
+        assert_eq!(tell(&proxy, &own).status, 200, "{more}");
+        // Its key, the other's name.
+        let foreign = other.signed("logout+jwt", &claims(&provider, jti, &more));
+        assert!(tell(&proxy, &foreign).status >= 400, "{more}");
+    }
+    let issuer: String = url::form_urlencoded::byte_serialize(other.issuer().as_bytes()).collect();
+    let frame = format!("/auth/frontchannel-logout?iss={issuer}&sid=same");
+    assert_eq!(proxy.get(&frame, "").status, 200);
+    assert_eq!(status(&browser, &proxy), 200, "still in");
+    let token = provider.signed(
+        "logout+jwt",
+        &claims(&provider, "1", &json!({"sid": "same"})),
+    );
+    assert_eq!(
+        tell(&proxy, &token).status,
+        200,
+        "the other's token of that name is not this one"
+    );
     assert_eq!(status(&browser, &proxy), 401);
 }

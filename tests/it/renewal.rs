@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::support::application::Application;
 use crate::support::browser::{Browser, Sending};
+use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, Lie, LyingProvider};
 use crate::support::postgres::Postgres;
-use crate::support::provider::{Provider, new_person};
-use crate::support::proxy::{Setup, payload};
+use crate::support::provider::{Client, Provider, new_person};
+use crate::support::proxy::{Proxy, Setup, payload};
 use crate::support::wire::{Answer, get};
 use crate::support::{PATIENCE, wait_for};
 
@@ -454,4 +455,119 @@ fn sessions_go_on_while_the_store_is_down() {
         (proxy.metric("vestibule_store_up", &[]) == 1.0).then_some(())
     });
     assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+}
+
+/// A proxy at a provider whose answers to refresh tokens a test can choose, and somebody who is signed in there.
+fn of_liar(application: &Application) -> (LyingProvider, Proxy, Browser) {
+    let provider = LyingProvider::launch();
+    provider.give_refresh_tokens();
+    provider.set_claims(person("alice"));
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = short(application)
+        .at_issuer(provider.issuer(), client)
+        .start();
+    let browser = proxy.browser();
+    let page = browser.navigate(&proxy.url("/page"));
+    assert_eq!(page.answer.status, 200, "{}", proxy.log());
+    (provider, proxy, browser)
+}
+
+fn person(sub: &str) -> serde_json::Value {
+    json!({"sub": sub, "preferred_username": sub, "family_name": "Person"})
+}
+
+/// What a provider says of another person, or does not say at all, is nobody's renewal.
+#[test]
+fn a_renewal_that_cannot_be_believed_ends_the_session() {
+    let application = Application::start();
+    let (provider, proxy, _) = of_liar(&application);
+    let lies = [
+        None,
+        Some(Lie::Issuer),
+        Some(Lie::Audience),
+        Some(Lie::Nonce),
+        Some(Lie::Expired),
+        Some(Lie::Signature),
+        Some(Lie::ForeignKey),
+        Some(Lie::AlgNone),
+        Some(Lie::Hs256ByClientSecret),
+        Some(Lie::TwoSubjects),
+        Some(Lie::UserInfoOtherSubject),
+    ];
+    let browsers = lies.map(|lie| {
+        let browser = proxy.browser();
+        assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+        (lie, browser)
+    });
+    run_out(&cookie(&browsers[lies.len() - 1].1));
+    application.forget();
+    for (lie, browser) in &browsers {
+        let old = cookie_line(&cookie(browser));
+        match lie {
+            Some(Lie::UserInfoOtherSubject) => provider.set_claims(json!({"sub": "alice"})),
+            Some(_) => {}
+            None => provider.set_claims(person("mallory")),
+        }
+        lie.inspect(|lie| provider.lie(*lie));
+        assert_eq!(browser.fetch(&proxy.url("/x")).status, 401, "{lie:?}");
+        provider.be_honest();
+        provider.set_claims(person("alice"));
+        assert_eq!(proxy.get("/x", &old).status, 401, "for good: {lie:?}");
+    }
+    assert!(application.received().is_empty());
+    assert_eq!(proxy.users().len(), 1, "nobody else was made a user");
+}
+
+/// Providers that give no ID token with a refresh vouch for the former one.
+#[test]
+fn a_renewal_without_an_id_token_goes_on() {
+    let application = Application::start();
+    let (provider, proxy, browser) = of_liar(&application);
+    provider.lie(Lie::NoIdToken);
+    run_out(&cookie(&browser));
+    assert_eq!(
+        browser.fetch(&proxy.url("/x")).status,
+        200,
+        "{}",
+        proxy.log()
+    );
+    run_out(&cookie(&browser));
+    assert_eq!(
+        browser.fetch(&proxy.url("/x")).status,
+        200,
+        "the rotated token too"
+    );
+    assert_eq!(proxy.metric("vestibule_renewals_total", &["renewed"]), 2.0);
+}
+
+/// The provider signs by a new key, and its key set does not answer, or was just asked: that is its trouble, not the
+/// person's.
+#[test]
+fn keys_that_cannot_be_had_put_a_renewal_off() {
+    let application = Application::start();
+    let (provider, proxy, browser) = of_liar(&application);
+    provider.rotate();
+    provider.lie(Lie::Jwks500);
+    run_out(&cookie(&browser));
+    assert_eq!(
+        browser.fetch(&proxy.url("/x")).status,
+        200,
+        "{}",
+        proxy.log()
+    );
+    assert_eq!(proxy.metric("vestibule_renewals_total", &["put-off"]), 1.0);
+    provider.be_honest();
+    wait_for("the next renewal", 3 * PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(
+            browser.fetch(&proxy.url("/x")).status,
+            200,
+            "{}",
+            proxy.log()
+        );
+        (proxy.metric("vestibule_renewals_total", &["renewed"]) == 1.0).then_some(())
+    });
 }

@@ -353,7 +353,7 @@ enum Unrenewed {
 impl From<TokenFault> for Unrenewed {
     fn from(fault: TokenFault) -> Self {
         match &fault {
-            TokenFault::Down(_) => Self::Later(fault.to_string()),
+            TokenFault::Down(_) | TokenFault::UnknownKey { .. } => Self::Later(fault.to_string()),
             // Whatever else the provider refuses is about us, not about the person (RFC 6749 5.2).
             TokenFault::Refused { error, .. } if error != "invalid_grant" => {
                 Self::Later(fault.to_string())

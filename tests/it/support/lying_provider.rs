@@ -83,6 +83,9 @@ struct State {
     authorization: HashMap<String, String>,
     token_request: TokenRequest,
     grants: HashMap<String, Grant>,
+    refreshes: bool,
+    /// Each is good once.
+    refresh_tokens: HashMap<String, Grant>,
     access_tokens: HashMap<String, Value>,
 }
 
@@ -145,6 +148,11 @@ impl LyingProvider {
     /// UserInfo answers with a JWT.
     pub(crate) fn sign_user_info(&self) {
         self.state().signed_user_info = true;
+    }
+
+    /// Gives refresh tokens, and takes each once.
+    pub(crate) fn give_refresh_tokens(&self) {
+        self.state().refreshes = true;
     }
 
     /// Members of the discovery document that replace its own; null removes one.
@@ -262,6 +270,8 @@ impl State {
             authorization: HashMap::new(),
             token_request: TokenRequest::default(),
             grants: HashMap::new(),
+            refreshes: false,
+            refresh_tokens: HashMap::new(),
             access_tokens: HashMap::new(),
         }
     }

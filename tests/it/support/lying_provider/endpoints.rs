@@ -233,6 +233,11 @@ fn token(issuer: &str, mut state: MutexGuard<'_, State>, request: TokenRequest) 
         "access_token": access_token, "token_type": "Bearer", "expires_in": "3600",
         "id_token": id_token, "scope": "openid", "session": {"x": 1},
     });
+    if state.refreshes {
+        let refresh_token = random_text();
+        answer["refresh_token"] = refresh_token.clone().into();
+        state.refresh_tokens.insert(refresh_token, grant);
+    }
     if state.lie == Some(Lie::NoIdToken) {
         answer.as_object_mut().unwrap().remove("id_token");
     }
@@ -248,10 +253,15 @@ fn redeem(state: &mut State, request: &TokenRequest) -> Result<Grant, &'static s
             .map(String::as_str)
             .unwrap_or_default()
     };
-    if parameter("grant_type") != "authorization_code" {
-        return Err("unsupported_grant_type");
-    }
     authenticate(request)?;
+    match parameter("grant_type") {
+        "authorization_code" => {}
+        "refresh_token" => {
+            let grant = state.refresh_tokens.remove(parameter("refresh_token"));
+            return grant.ok_or("invalid_grant");
+        }
+        _ => return Err("unsupported_grant_type"),
+    }
     let grant = state
         .grants
         .get_mut(parameter("code"))

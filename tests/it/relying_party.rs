@@ -151,7 +151,7 @@ impl Journey {
     /// A sign-in that a check must refuse: which.
     async fn refusal(&self) -> String {
         match self.token_fault().await {
-            TokenFault::Invalid { reason, .. } => reason,
+            TokenFault::Invalid { reason, .. } | TokenFault::UnknownKey { reason, .. } => reason,
             other => panic!("expected a failed check, found {other:?}"),
         }
     }

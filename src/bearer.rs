@@ -291,13 +291,14 @@ impl Bearers {
             0 => 0,
             until => (now - until).max(0),
         };
+        // While the store does not answer too, since tokens are then remembered anew every few seconds.
+        self.followed().retain(|bearer| bearer.strong_count() > 0);
         let changed = self
             .store
             .changed_within(since + SLOWEST_CHANGE, now)
             .await?;
         self.followed_until.store(now, Ordering::Relaxed);
-        let mut followed = self.followed();
-        followed.retain(|bearer| bearer.strong_count() > 0);
+        let followed = self.followed();
         let changes = Changes::of(&changed);
         for bearer in followed.iter().filter_map(Weak::upgrade) {
             changes.tell(&bearer);

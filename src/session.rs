@@ -274,6 +274,7 @@ impl Sessions {
     /// # Errors
     /// [`store::Error`] while the store does not answer; genuine tokens go on being accepted.
     pub async fn follow_ends(&self, now: UnixSeconds) -> Result<(), store::Error> {
+        self.ends.forget_unused();
         for end in self.ends.unrecorded() {
             self.store.end_session(&end.sid, end.at).await?;
             self.ends.recorded(&end);
@@ -289,7 +290,6 @@ impl Sessions {
             self.ends.end(&sid);
         }
         self.newest_end.store(now, Ordering::Relaxed);
-        self.ends.forget_unused();
         let written = self.write_notes().await;
         written.inspect_err(|error| self.store_answers(Err(error)))?;
         let in_place = self.store.is_in_place().await;

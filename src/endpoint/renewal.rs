@@ -107,7 +107,11 @@ impl Endpoints {
         if due.cause == Cause::DemotedKey && renewal.newer().is_none() {
             let token = self.sessions.sign_again(&due.genuine.claims);
             match token {
-                Ok(token) => renewal.offer(token),
+                Ok(token) => {
+                    let now = self.clock.now();
+                    self.sessions.acquaint(&token, &due.former, None, now);
+                    renewal.offer(token);
+                }
                 Err(error) => {
                     tracing::error!(%error, "a session token could not be signed by the first of session.keys");
                 }

@@ -36,7 +36,9 @@ pub enum Sighting {
 pub struct Due {
     /// The token that the request bore.
     pub genuine: Genuine,
-    /// The session, while that token is good.
+    /// The session as that token tells of it.
+    pub former: Arc<Session>,
+    /// The same, while that token is good.
     pub live: Option<Arc<Session>>,
     /// What is shared by all its tokens.
     pub liveness: Arc<Liveness>,
@@ -53,6 +55,14 @@ pub enum Cause {
     Renewal,
     /// It was signed by a key that no longer signs.
     DemotedKey,
+}
+
+/// What the store says of a session.
+struct Told {
+    liveness: Arc<Liveness>,
+    verdicts: Box<[bool]>,
+    ask_again_at: UnixSeconds,
+    renewable_until: UnixSeconds,
 }
 
 impl Sighting {
@@ -163,17 +173,52 @@ impl Sessions {
                 (now + UNCONFIRMED, 0, None)
             }
         };
-        liveness.lasts_until(genuine.expires_at);
         let verdicts = self
             .rules
             .verdicts(rules.as_deref(), || self.subject_of(&genuine.claims));
+        let told = Told {
+            liveness,
+            verdicts,
+            ask_again_at,
+            renewable_until,
+        };
+        Ok(self.remember(token, genuine, told))
+    }
+
+    /// Remembers the token that takes another's place, so that whoever meets it need not ask the store. `rules` is what
+    /// the record says of them now; without it they stay as they were.
+    pub fn acquaint(&self, token: &str, former: &Session, rules: Option<&str>, now: UnixSeconds) {
+        let Some(genuine) = self.keys.verify(token, now) else {
+            return;
+        };
+        let verdicts = match rules {
+            Some(_) => self
+                .rules
+                .verdicts(rules, || self.subject_of(&genuine.claims)),
+            None => former.verdicts.clone(),
+        };
+        let told = Told {
+            liveness: Arc::clone(&former.liveness),
+            verdicts,
+            ask_again_at: former.ask_again_at,
+            renewable_until: former.renewable_until,
+        };
+        self.remember(token, &genuine, told);
+    }
+
+    fn remember(&self, token: &str, genuine: &Genuine, told: Told) -> Option<Arc<Session>> {
+        let Told {
+            liveness,
+            verdicts,
+            ask_again_at,
+            renewable_until,
+        } = told;
+        liveness.lasts_until(genuine.expires_at);
         let attend_at = match genuine.demoted {
             true => UnixSeconds::MIN,
             false => ask_again_at.min(renew_at(genuine, renewable_until)),
         };
-        let Some(values) = self.values(&genuine.claims) else {
-            return Ok(None);
-        };
+        let values = self.values(&genuine.claims)?;
         let subject = genuine.claims.get("sub").and_then(Value::as_str);
         let subject = subject.filter(|_| self.asserts);
         let asserted = subject.map(|subject| {
@@ -194,7 +239,7 @@ impl Sessions {
         });
         let key = digest_of(token.as_bytes());
         self.known.insert(key, Arc::clone(&session));
-        Ok(Some(session))
+        Some(session)
     }
 
     /// The person as the token itself tells of them.
@@ -241,7 +286,8 @@ fn sighted(session: Arc<Session>, genuine: Genuine, now: UnixSeconds) -> Option<
         genuine,
         liveness: Arc::clone(&session.liveness),
         renewable_until: session.renewable_until,
-        live: is_good.then_some(session),
+        live: is_good.then(|| Arc::clone(&session)),
+        former: session,
         cause,
     })))
 }

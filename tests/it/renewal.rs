@@ -1,6 +1,6 @@
 //! Sessions that are renewed while people work, and those that are not any more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -570,4 +570,68 @@ fn keys_that_cannot_be_had_put_a_renewal_off() {
         );
         (proxy.metric("vestibule_renewals_total", &["renewed"]) == 1.0).then_some(())
     });
+}
+
+/// What a renewal beside a request has made is known by then: the request that brings it in asks the application alone.
+#[test]
+fn a_newer_token_waits_for_no_store() {
+    let application = Application::start();
+    let (provider, postgres) = (LyingProvider::launch(), Postgres::shared());
+    let database = postgres.database();
+    provider.give_refresh_tokens();
+    provider.set_claims(person("alice"));
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = short(&application)
+        .with("[session]", "lifetime", "\"9s\"")
+        .on_postgres(postgres, &database)
+        .at_issuer(provider.issuer(), client)
+        .start();
+    let browser = proxy.browser();
+    assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+    let line = cookie_line(&cookie(&browser));
+    std::thread::sleep(Duration::from_millis(6500));
+    assert_eq!(proxy.get("/x", &line).status, 200);
+    wait_for("the renewal", PATIENCE, || {
+        (proxy.metric("vestibule_renewals_total", &["renewed"]) == 1.0).then_some(())
+    });
+    std::thread::scope(|scope| {
+        let hold =
+            "begin; lock table sessions in access exclusive mode; select pg_sleep(5); commit";
+        let holding = scope.spawn(|| postgres.query(&database, hold));
+        std::thread::sleep(Duration::from_millis(500));
+        let before = Instant::now();
+        let answer = proxy.get("/x", &line);
+        let took = before.elapsed();
+        assert_eq!(answer.status, 200);
+        assert!(given(&answer).is_some(), "the newer token");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(!holding.is_finished());
+    });
+}
+
+/// Nor do those that last while the store is away.
+#[test]
+fn nobody_waits_for_a_store_that_is_away() {
+    let application = Application::start();
+    let (provider, mut postgres) = (Provider::shared(), Postgres::start());
+    let database = postgres.database();
+    let proxy = short(&application)
+        .on_postgres(&postgres, &database)
+        .at(provider)
+        .start();
+    let browser = proxy.signed_in(&new_person("hasty"));
+    postgres.stop();
+    run_out(&cookie(&browser));
+    assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        let before = Instant::now();
+        assert_eq!(browser.visit(&proxy.url("/x")).status, 200);
+        let took = before.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -54,6 +54,9 @@ impl Endpoints {
             && expires_at > self.clock.now()
         {
             self.give_back(sid, &claimed).await;
+            let rules = Some(&*claimed.held.rules);
+            self.sessions
+                .acquaint(&token, &due.former, rules, self.clock.now());
             renewal.offer(token.clone());
             return Outcome::Newer(token);
         }
@@ -172,6 +175,8 @@ impl Endpoints {
             .sessions
             .renew(sid, claimed, renewed, &self.sealer, &*self.random, now)
             .map_err(|error| Unrenewed::Never(error.to_string()))?;
+        self.sessions
+            .acquaint(&opened.token, &due.former, Some(&held.rules), now);
         match self
             .store
             .settle_renewal(sid, &claimed.lease, &held, now)
@@ -298,6 +303,7 @@ impl Endpoints {
         }
         match extended {
             Some(token) => {
+                self.sessions.acquaint(&token, &due.former, None, now);
                 renewal.offer(token.clone());
                 Outcome::Newer(token)
             }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, ORIGIN, REFERER, SET_COOKIE,
@@ -14,7 +16,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Asked, Endpoints};
 use crate::config::{Access, Route};
-use crate::environment::random_text;
 use crate::rejection::{Kind, Rejection};
 use crate::route::Destination;
 use crate::sealing::Purpose;
@@ -71,8 +72,6 @@ pub struct KeptForm {
 pub enum Delivery {
     /// It is to be sent, and is kept no more.
     Form(KeptForm),
-    /// The request is for something else: the form waits.
-    Elsewhere,
     /// A page says why not.
     Rejected(Rejection),
 }
@@ -209,9 +208,31 @@ impl Endpoints {
             owner,
             body: asked.body.clone(),
         };
-        let id = random_text::<32>(&*self.random);
+        let id = self.form_id(target);
         self.put_away(&form, &id).await?;
         Ok(id)
+    }
+
+    /// An id that is good for one address: a browser brings it to all of them, and nobody else makes one.
+    fn form_id(&self, target: &str) -> String {
+        let mut unique = [0; 4];
+        self.random.fill(&mut unique);
+        let context = target.as_bytes();
+        let sealed = self
+            .sealer
+            .seal(Purpose::KeptForm, context, &unique, &*self.random);
+        URL_SAFE_NO_PAD.encode(sealed)
+    }
+
+    /// Whether a form of that id was sent to that address, if there is one.
+    pub fn is_of_form(&self, id: &str, target: &str) -> bool {
+        let context = target.as_bytes();
+        let sealed = URL_SAFE_NO_PAD.decode(id).ok();
+        sealed.is_some_and(|sealed| {
+            self.sealer
+                .open(Purpose::KeptForm, context, &sealed)
+                .is_ok()
+        })
     }
 
     /// Keeps a form under an id, sealed to it.
@@ -237,7 +258,7 @@ impl Endpoints {
         }
     }
 
-    /// The form that a signed-in person's request brings back, if it is for this address and theirs.
+    /// The form that a signed-in person's request brings back to its address, if it is theirs.
     pub async fn form_of(&self, id: &str, target: &str, session: &Arc<Session>) -> Delivery {
         let gone = || Delivery::Rejected(Rejection::of(Kind::FormGone));
         let kept = self.store.kept_form(id, self.clock.now()).await;
@@ -247,12 +268,10 @@ impl Endpoints {
             Err(error) => return self.form_store_down(&error),
         };
         let opened = self.sealer.open(Purpose::KeptForm, id.as_bytes(), &sealed);
-        let Some(form) = opened.ok().and_then(unpacked) else {
+        let form = opened.ok().and_then(unpacked);
+        let Some(form) = form.filter(|form| form.target == target) else {
             return gone();
         };
-        if form.target != target {
-            return Delivery::Elsewhere;
-        }
         let taken = match self.store.forget_form(id).await {
             Ok(taken) => taken,
             Err(error) => return self.form_store_down(&error),

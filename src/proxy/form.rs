@@ -77,7 +77,9 @@ impl Proxy {
             .uri()
             .path_and_query()
             .map(|target| target.as_str().to_owned());
-        let Some(target) = target.filter(|_| comes_back) else {
+        // Nobody is asked for what is none of this address.
+        let is_its_own = |target: &String| comes_back && self.endpoints.is_of_form(form, target);
+        let Some(target) = target.filter(is_its_own) else {
             return self.forward_as(found, stripped, route, reader).await;
         };
         let (endpoints, session) = (
@@ -92,7 +94,6 @@ impl Proxy {
         let broken = || Delivery::Rejected(Rejection::of(Kind::StoreDown));
         let expired = self.endpoints.sessions.cookies().expire_form();
         let mut answer = match delivery.unwrap_or_else(|_| broken()) {
-            Delivery::Elsewhere => return self.forward_as(found, stripped, route, reader).await,
             Delivery::Rejected(rejection) if rejection.kind == Kind::StoreDown => {
                 return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
             }

@@ -358,3 +358,22 @@ fn forms_that_are_sent_slowly_take_no_memory_without_end() {
     });
     drop(slow);
 }
+
+/// A sibling site can set a cookie for all of its domain: one with an id that nobody gave is nobody's form.
+#[test]
+fn an_id_that_was_made_up_stands_in_nobodys_way() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let browser = proxy.signed_in(&new_person("tossed"));
+    let made_up = "A".repeat(43);
+    let page = Sending::by_person(&proxy.url("/page")).with(
+        "Cookie",
+        &format!(
+            "wfgen_token={}; wfgen_token_form={made_up}",
+            browser.cookie("wfgen_token")
+        ),
+    );
+    let answer = browser.send(&page);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(application.last().cookies("wfgen_token_form").is_empty());
+}

@@ -126,6 +126,8 @@ pub struct RelyingParty {
     /// Before that nothing is renewed here: it did not answer.
     rests_until: AtomicI64,
     told_of_no_refresh: AtomicBool,
+    /// A place for each renewal that may be under way.
+    renewals: Arc<tokio::sync::Semaphore>,
     http: HttpClient,
     discovered: ArcSwapOption<Discovered>,
     /// Why there is nothing in `discovered`.
@@ -193,6 +195,7 @@ impl RelyingParty {
             refresh: config.session.refresh,
             rests_until: AtomicI64::new(0),
             told_of_no_refresh: AtomicBool::new(false),
+            renewals: refresh::places(),
             http: HttpClient::new(provider)?,
             discovered: ArcSwapOption::empty(),
             last_failure: ArcSwap::from_pointee("it was not asked yet".to_owned()),

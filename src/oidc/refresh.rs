@@ -1,11 +1,14 @@
 //! Renewing what a provider says of a person with its refresh token (OpenID Connect Core 12, RFC 6749 6).
 //! In two steps, since a rotated token must be kept before anything else can fail.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::RefreshToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::id_token::{self, ExpectedNonce};
 use super::redemption::{TokenAnswer, secret_of};
@@ -21,6 +24,16 @@ const UNTOLD: UnixSeconds = 3600;
 /// How long a provider that did not answer is not asked to renew anything, in seconds.
 const REST: UnixSeconds = 5;
 
+/// Renewals that are under way at one provider: a slow one must not take the descriptors that people's connections need.
+const MOST_RENEWALS: usize = 64;
+/// How long one waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Places for renewals.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MOST_RENEWALS))
+}
+
 /// What a session holds of the provider's.
 #[derive(Debug)]
 pub struct Renewing<'a> {
@@ -32,9 +45,12 @@ pub struct Renewing<'a> {
     pub nonce: &'a str,
 }
 
-/// The provider's answer to a refresh token; nothing in it is verified yet.
+/// The provider's answer to a refresh token; nothing in it is verified yet. It keeps its place until it is.
 #[derive(Debug)]
-pub struct Granted(TokenAnswer);
+pub struct Granted(
+    TokenAnswer,
+    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
+);
 
 impl Granted {
     /// The refresh token that takes the place of the one used, where the provider rotates them.
@@ -63,14 +79,22 @@ impl RelyingParty {
             let reason = "it did not answer a moment ago, so it is left alone";
             return Err(self.down(reason).into());
         }
-        let granted = self.spend(renewing).await;
+        let turn = tokio::time::timeout(TURN, Arc::clone(&self.renewals).acquire_owned());
+        let Ok(Ok(place)) = turn.await else {
+            let reason = format!("{MOST_RENEWALS} renewals wait for its answers");
+            return Err(self.down(reason).into());
+        };
+        let granted = self
+            .spend(renewing)
+            .await
+            .map(|answer| Granted(answer, place));
         if let Err(TokenFault::Down(_)) = &granted {
             self.rests_until.store(now + REST, Ordering::Relaxed);
         }
         granted
     }
 
-    async fn spend(&self, renewing: &Renewing<'_>) -> Result<Granted, TokenFault> {
+    async fn spend(&self, renewing: &Renewing<'_>) -> Result<TokenAnswer, TokenFault> {
         let discovered = self.discovered()?;
         let token = String::from_utf8_lossy(renewing.refresh_token.expose()).into_owned();
         let token = RefreshToken::new(token);
@@ -81,7 +105,6 @@ impl RelyingParty {
             .map_err(|_| self.down("the discovery document names no token_endpoint"))?
             .request_async(&http)
             .await
-            .map(Granted)
             .map_err(|error| self.token_fault(error, &http.last()))
     }
 

@@ -559,17 +559,6 @@ fn keys_that_cannot_be_had_put_a_renewal_off() {
         proxy.log()
     );
     assert_eq!(proxy.metric("vestibule_renewals_total", &["put-off"]), 1.0);
-    provider.be_honest();
-    wait_for("the next renewal", 3 * PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(500));
-        assert_eq!(
-            browser.fetch(&proxy.url("/x")).status,
-            200,
-            "{}",
-            proxy.log()
-        );
-        (proxy.metric("vestibule_renewals_total", &["renewed"]) == 1.0).then_some(())
-    });
 }
 
 /// What a renewal beside a request has made is known by then: the request that brings it in asks the application alone.
@@ -634,4 +623,27 @@ fn nobody_waits_for_a_store_that_is_away() {
         assert!(took < Duration::from_secs(1), "{took:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Sessions that all run out at once do not take as many connections to a provider that is slow, and go on.
+#[test]
+fn a_slow_provider_is_asked_by_few_at_a_time() {
+    let application = Application::start();
+    let (provider, proxy, _) = of_liar(&application);
+    let tokens: Vec<_> = (0..150)
+        .map(|_| {
+            let browser = proxy.browser();
+            assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+            cookie(&browser)
+        })
+        .collect();
+    run_out(&tokens[tokens.len() - 1]);
+    provider.lie(Lie::TokenSlow);
+    std::thread::scope(|scope| {
+        for token in &tokens {
+            scope.spawn(|| assert_eq!(proxy.get("/x", &cookie_line(token)).status, 200));
+        }
+    });
+    let most = provider.most_waiting();
+    assert!((1..=64).contains(&most), "{most}");
 }

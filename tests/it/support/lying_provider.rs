@@ -84,6 +84,8 @@ struct State {
     token_request: TokenRequest,
     grants: HashMap<String, Grant>,
     refreshes: bool,
+    /// Token requests that wait for their answers, now and at the most.
+    waiting: (usize, usize),
     /// Each is good once.
     refresh_tokens: HashMap<String, Grant>,
     access_tokens: HashMap<String, Value>,
@@ -153,6 +155,11 @@ impl LyingProvider {
     /// Gives refresh tokens, and takes each once.
     pub(crate) fn give_refresh_tokens(&self) {
         self.state().refreshes = true;
+    }
+
+    /// How many token requests waited at one time, at the most.
+    pub(crate) fn most_waiting(&self) -> usize {
+        self.state().waiting.1
     }
 
     /// Members of the discovery document that replace its own; null removes one.
@@ -271,6 +278,7 @@ impl State {
             token_request: TokenRequest::default(),
             grants: HashMap::new(),
             refreshes: false,
+            waiting: (0, 0),
             refresh_tokens: HashMap::new(),
             access_tokens: HashMap::new(),
         }

@@ -38,6 +38,7 @@ pub(super) async fn answer(
         .and_then(|value| Some(value.to_str().ok()?.to_owned()));
     let slow = shared.state.lock().unwrap().lie == Some(Lie::TokenSlow);
     if slow && head.uri.path() == "/token" {
+        let _waiting = Waiting::begin(&shared);
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     let state = shared.state.lock().unwrap();
@@ -60,6 +61,24 @@ pub(super) async fn answer(
         "/end-session" => end_session(state, &query),
         _ => text(StatusCode::NOT_FOUND, "text/plain", "no such endpoint"),
     })
+}
+
+/// A token request that waits, even if its client has gone.
+struct Waiting<'s>(&'s Shared);
+
+impl<'s> Waiting<'s> {
+    fn begin(shared: &'s Shared) -> Self {
+        let (now, most) = &mut shared.state.lock().unwrap().waiting;
+        *now += 1;
+        *most = (*now).max(*most);
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap().waiting.0 -= 1;
+    }
 }
 
 fn discovery(issuer: &str, mut state: MutexGuard<'_, State>) -> Answer {

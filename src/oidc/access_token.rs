@@ -89,10 +89,11 @@ impl RelyingParties {
         now: UnixSeconds,
     ) -> Result<AccessToken, AccessTokenFault> {
         let now = now.clamp(0, id_token::LAST_TIME);
-        let issuer = unverified_issuer(jwt).map_err(AccessTokenFault::Invalid)?;
+        let (issuer, claims) = unverified_issuer(jwt).map_err(AccessTokenFault::Invalid)?;
         let party = self
-            .iter()
-            .find(|party| party.config().issuer == issuer)
+            .addressed(&issuer, &claims, |party| {
+                party.config().access_token_audience.as_deref()
+            })
             .ok_or_else(|| {
                 let issuer = cleaned(&issuer);
                 AccessTokenFault::Invalid(format!(
@@ -277,7 +278,7 @@ fn optional_text<'a>(claims: &'a ClaimSet, name: &str) -> Result<Option<&'a str>
 
 /// Who says that he made the token, to choose the keys that tell. A signature that a shared secret makes is
 /// refused here: whoever verifies it could have made it (RFC 9068 2.1).
-fn unverified_issuer(jwt: &str) -> Result<String, String> {
+fn unverified_issuer(jwt: &str) -> Result<(String, ClaimSet), String> {
     if jwt.len() > LONGEST {
         return Err(format!(
             "expected at most {LONGEST} bytes, found {}",
@@ -297,7 +298,7 @@ fn unverified_issuer(jwt: &str) -> Result<String, String> {
         return Err("`alg`: expected a signature by a private key, found another".to_owned());
     }
     match payload.get("iss") {
-        Some(Value::String(issuer)) => Ok(issuer.clone()),
+        Some(Value::String(issuer)) => Ok((issuer.clone(), payload)),
         Some(other) => Err(format!("`iss`: expected a string, found {}", kind(other))),
         None => Err(absent("iss")),
     }

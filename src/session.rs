@@ -34,7 +34,7 @@ pub use cookie::{Cookies, pairs};
 pub use opening::{OpenError, Opened, SignIn};
 pub use recent::{Recent, Remembered};
 pub use renewed::Renewed;
-pub use revocation::{Liveness, Renewal};
+pub use revocation::{Liveness, Renewal, Unkept};
 pub use sighting::{Cause, Due, Sighting};
 pub use token::{Genuine, KeyFault, TokenKeys};
 
@@ -153,6 +153,7 @@ pub struct Sessions {
     asserts: bool,
     known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
+    unkept: revocation::UnkeptTokens,
     store: Store,
     store_up: AtomicBool,
     newest_end: AtomicI64,
@@ -188,6 +189,7 @@ impl Sessions {
                 .weigher(weigh)
                 .build_with_hasher(Default::default()),
             ends: revocation::Ends::default(),
+            unkept: revocation::UnkeptTokens::default(),
             store,
             store_up: AtomicBool::new(true),
             newest_end: AtomicI64::new(0),
@@ -290,6 +292,8 @@ impl Sessions {
             self.ends.end(&sid);
         }
         self.newest_end.store(now, Ordering::Relaxed);
+        let kept = self.keep_unkept().await;
+        kept.inspect_err(|error| self.store_answers(Err(error)))?;
         let written = self.write_notes().await;
         written.inspect_err(|error| self.store_answers(Err(error)))?;
         let in_place = self.store.is_in_place().await;

@@ -647,3 +647,38 @@ fn a_slow_provider_is_asked_by_few_at_a_time() {
     let most = provider.most_waiting();
     assert!((1..=64).contains(&most), "{most}");
 }
+
+/// The store goes away while the provider answers: the rotated refresh token comes there once it is back, for every node.
+#[test]
+fn a_rotated_refresh_token_is_kept_once_the_store_is_back() {
+    let application = Application::start();
+    let (provider, mut postgres) = (LyingProvider::launch(), Postgres::start());
+    let database = postgres.database();
+    provider.give_refresh_tokens();
+    provider.set_claims(person("alice"));
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = short(&application)
+        .on_postgres(&postgres, &database)
+        .at_issuer(provider.issuer(), client)
+        .start();
+    let browser = proxy.browser();
+    assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+    let held =
+        |postgres: &Postgres| postgres.query(&database, "select md5(refresh_token) from sessions");
+    let before = held(&postgres);
+    provider.lie(Lie::TokenLate);
+    std::thread::sleep(Duration::from_millis(4500));
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    std::thread::sleep(Duration::from_secs(1));
+    postgres.stop();
+    wait_for("the renewal to be put off", 3 * PATIENCE, || {
+        (proxy.metric("vestibule_renewals_total", &["put-off"]) == 1.0).then_some(())
+    });
+    postgres.start_again();
+    wait_for("the newer refresh token", PATIENCE, || {
+        (held(&postgres) != before).then_some(())
+    });
+}

@@ -41,6 +41,10 @@ pub(super) async fn answer(
         let _waiting = Waiting::begin(&shared);
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
+    let late = shared.state.lock().unwrap().lie == Some(Lie::TokenLate);
+    if late && head.uri.path() == "/token" {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
     let state = shared.state.lock().unwrap();
     Ok(match head.uri.path() {
         "/.well-known/openid-configuration" => discovery(&shared.issuer, state),

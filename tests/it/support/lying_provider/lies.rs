@@ -59,6 +59,8 @@ pub(crate) enum Lie {
     Token500,
     Token429,
     TokenSlow,
+    /// Honest after two seconds.
+    TokenLate,
     TokenGarbage,
     TokenHtml,
     TokenInvalidGrant,

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::id_token::{self, absent, check_audience_shape, time};
+use super::logout_token::names;
 use super::redemption::skew;
 use super::wording::{cleaned, kind};
 use super::{ClaimSet, ProviderDown, RelyingParties, RelyingParty, TokenFault};
@@ -121,7 +122,8 @@ impl RelyingParty {
             }
             Err(other) => return Err(invalid(other.to_string())),
         };
-        check_kind(signed.typ.as_deref(), &signed.payload).map_err(invalid)?;
+        let us = &self.provider.client_id;
+        check_kind(signed.typ.as_deref(), &signed.payload, us).map_err(invalid)?;
         let checked = Checked {
             provider: &self.provider,
             claims: &signed.payload,
@@ -143,7 +145,7 @@ impl AccessToken {
     ) -> Result<AccessToken, AccessTokenFault> {
         let checked = Checked { provider, claims };
         // Whether the token says of itself what it is stands in its header.
-        check_kind(None, claims).map_err(|reason| checked.invalid(reason))?;
+        check_kind(None, claims, &provider.client_id).map_err(|reason| checked.invalid(reason))?;
         checked.access_token(now)
     }
 }
@@ -229,8 +231,8 @@ impl Checked<'_> {
     }
 }
 
-/// Refuses what is signed by the provider too, and is no bearer's access token.
-fn check_kind(typ: Option<&str>, claims: &ClaimSet) -> Result<(), String> {
+/// Refuses what is signed by the provider too, and is no bearer's access token, for the client `us`.
+fn check_kind(typ: Option<&str>, claims: &ClaimSet, us: &str) -> Result<(), String> {
     if claims.contains_key("cnf") {
         let why = "`cnf`: expected none, found a token that needs a proof of its holder's key";
         return Err(why.to_owned());
@@ -259,8 +261,24 @@ fn check_kind(typ: Option<&str>, claims: &ClaimSet) -> Result<(), String> {
         Some(name) => Err(format!(
             "expected an access token, found an ID token or another, with `{name}`"
         )),
+        None if names(claims, us) && !is_of_a_client(claims, us) => Err(format!(
+            "`aud`: found {us}, the client that ID tokens are for, and nothing that tells this from one: expected \
+             `scope`, `scp`, `client_id`, an `azp` or `appid` of another client, or `typ` at+jwt"
+        )),
         None => Ok(()),
     }
+}
+
+/// Whether a token says what a client may do with it (RFC 9068 2.2.3, and Entra's names), which no ID token does.
+fn is_of_a_client(claims: &ClaimSet, us: &str) -> bool {
+    let other = |name: &&str| {
+        let client = claims.get(*name).and_then(Value::as_str);
+        client.is_some_and(|client| client != us)
+    };
+    ["scope", "scp", "client_id"]
+        .iter()
+        .any(|name| claims.contains_key(*name))
+        || ["azp", "appid"].iter().any(|name| other(&name))
 }
 
 /// Absent, null and `""` alike are none.

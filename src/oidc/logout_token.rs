@@ -164,7 +164,7 @@ fn check_audience(claims: &ClaimSet, client_id: &str) -> Result<(), String> {
 }
 
 /// Whether `aud` names that audience.
-fn names(claims: &ClaimSet, audience: &str) -> bool {
+pub(super) fn names(claims: &ClaimSet, audience: &str) -> bool {
     match claims.get("aud") {
         Some(Value::String(one)) => one == audience,
         Some(Value::Array(all)) => all.iter().any(|one| one == audience),

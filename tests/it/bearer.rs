@@ -530,6 +530,51 @@ fn forged_tokens_are_refused() {
     assert_eq!(call(&proxy, &session.cookie("wfgen_token")).status, 401);
 }
 
+/// At some providers an application is the client and the API in one, so that the audience tells no ID token apart: one
+/// that a renewal gave has not even a nonce.
+#[test]
+fn an_id_token_is_no_access_token_where_both_have_one_audience() {
+    let (application, liar) = (Application::start(), LyingProvider::launch());
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = setup(&application, "machine = true")
+        .with(
+            "[[providers]]",
+            "access_token_audience",
+            &format!("{CLIENT_ID:?}"),
+        )
+        .at_issuer(liar.issuer(), client)
+        .start();
+    liar.set_claims(json!({"preferred_username": "both", "family_name": "B"}));
+    assert_eq!(proxy.browser().navigate(&proxy.url("/")).answer.status, 200);
+    let with = |typ: &str, more: Value| {
+        let mut claims = json!({"aud": CLIENT_ID, "preferred_username": "both", "azp": CLIENT_ID});
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        call(&proxy, &liar.token(typ, claims)).status
+    };
+    assert_eq!(with("JWT", json!({})), 401, "an ID token");
+    assert_eq!(
+        with("JWT", json!({"aud": [CLIENT_ID, "x"]})),
+        401,
+        "an ID token"
+    );
+    for of_a_client in [
+        json!({"scope": "a b"}),
+        json!({"scp": ["a"]}),
+        json!({"client_id": "program"}),
+        json!({"azp": "program"}),
+        json!({"azp": null, "appid": "program"}),
+    ] {
+        assert_eq!(with("JWT", of_a_client.clone()), 200, "{of_a_client}");
+    }
+    assert_eq!(with("at+jwt", json!({})), 200);
+}
+
 /// Whoever makes up key ids does not make us hammer the provider.
 #[test]
 fn unknown_keys_are_asked_for_rarely_and_rotation_heals() {

@@ -682,3 +682,42 @@ fn a_rotated_refresh_token_is_kept_once_the_store_is_back() {
         (held(&postgres) != before).then_some(())
     });
 }
+
+/// Whoever is put out while the provider is asked about them stays out.
+#[test]
+fn a_renewal_under_way_lets_nobody_back_in() {
+    let application = Application::start();
+    let (provider, proxy, _) = of_liar(&application);
+    let in_as = |sub: &str| {
+        provider.set_claims(person(sub));
+        let browser = proxy.browser();
+        assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+        browser
+    };
+    let done = |arguments: &[&str]| assert!(proxy.run(arguments).status.success());
+    let gone: [(&str, &dyn Fn(&Browser)); 3] = [
+        ("deactivated", &|_| {
+            done(&["users", "deactivate", "deactivated"])
+        }),
+        ("ended", &|_| done(&["sessions", "end", "--user", "ended"])),
+        ("gone", &|browser| {
+            assert_eq!(browser.visit(&proxy.url("/auth/logout")).status, 303);
+        }),
+    ];
+    for (sub, put_out) in gone {
+        let browser = in_as(sub);
+        let old = cookie_line(&cookie(&browser));
+        run_out(&cookie(&browser));
+        application.forget();
+        provider.lie(Lie::TokenLate);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| proxy.get("/x", &old).status);
+            std::thread::sleep(Duration::from_millis(700));
+            put_out(&browser);
+            assert_eq!(asking.join().unwrap(), 401, "{sub}");
+        });
+        provider.be_honest();
+        assert_eq!(proxy.get("/x", &old).status, 401, "{sub}");
+        assert!(application.received().is_empty(), "{sub}");
+    }
+}

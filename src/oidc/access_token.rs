@@ -278,7 +278,7 @@ fn is_of_a_client(claims: &ClaimSet, us: &str) -> bool {
     ["scope", "scp", "client_id"]
         .iter()
         .any(|name| claims.contains_key(*name))
-        || ["azp", "appid"].iter().any(|name| other(&name))
+        || ["azp", "appid"].iter().any(other)
 }
 
 /// Absent, null and `""` alike are none.

@@ -695,16 +695,12 @@ fn a_renewal_under_way_lets_nobody_back_in() {
         browser
     };
     let done = |arguments: &[&str]| assert!(proxy.run(arguments).status.success());
-    let gone: [(&str, &dyn Fn(&Browser)); 3] = [
-        ("deactivated", &|_| {
-            done(&["users", "deactivate", "deactivated"])
-        }),
-        ("ended", &|_| done(&["sessions", "end", "--user", "ended"])),
-        ("gone", &|browser| {
-            assert_eq!(browser.visit(&proxy.url("/auth/logout")).status, 303);
-        }),
-    ];
-    for (sub, put_out) in gone {
+    let put_out = |sub: &str, browser: &Browser| match sub {
+        "deactivated" => done(&["users", "deactivate", sub]),
+        "ended" => done(&["sessions", "end", "--user", sub]),
+        _ => assert_eq!(browser.visit(&proxy.url("/auth/logout")).status, 303),
+    };
+    for sub in ["deactivated", "ended", "gone"] {
         let browser = in_as(sub);
         let old = cookie_line(&cookie(&browser));
         run_out(&cookie(&browser));
@@ -713,7 +709,7 @@ fn a_renewal_under_way_lets_nobody_back_in() {
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| proxy.get("/x", &old).status);
             std::thread::sleep(Duration::from_millis(700));
-            put_out(&browser);
+            put_out(sub, &browser);
             assert_eq!(asking.join().unwrap(), 401, "{sub}");
         });
         provider.be_honest();

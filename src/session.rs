@@ -6,6 +6,7 @@
 
 mod cookie;
 mod idle;
+mod opened;
 mod opening;
 mod recent;
 mod renewed;
@@ -154,6 +155,7 @@ pub struct Sessions {
     known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
     unkept: revocation::UnkeptTokens,
+    opened: opened::Opened,
     store: Store,
     store_up: AtomicBool,
     newest_end: AtomicI64,
@@ -190,6 +192,7 @@ impl Sessions {
                 .build_with_hasher(Default::default()),
             ends: revocation::Ends::default(),
             unkept: revocation::UnkeptTokens::default(),
+            opened: opened::Opened::default(),
             store,
             store_up: AtomicBool::new(true),
             newest_end: AtomicI64::new(0),

@@ -10,7 +10,7 @@ use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, Lie, LyingProvide
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Client, Provider, new_person};
 use crate::support::proxy::{Proxy, Setup, payload};
-use crate::support::wire::{Answer, get};
+use crate::support::wire::{Answer, Wire, get};
 use crate::support::{PATIENCE, wait_for};
 
 const COOKIE: &str = "wfgen_token";
@@ -716,4 +716,66 @@ fn a_renewal_under_way_lets_nobody_back_in() {
         assert_eq!(proxy.get("/x", &old).status, 401, "{sub}");
         assert!(application.received().is_empty(), "{sub}");
     }
+}
+
+/// A connection that was opened at one node goes on while another renews its session.
+#[test]
+fn a_websocket_goes_on_while_another_node_renews_its_session() {
+    let application = Application::start();
+    application.echo_upgraded("/wfgen/ws");
+    let (provider, postgres) = (Provider::shared(), Postgres::shared());
+    let database = postgres.database();
+    let long = |setup: Setup| setup.with("[session]", "lifetime", "\"24s\"");
+    let one = long(short(&application))
+        .on_postgres(postgres, &database)
+        .at(provider)
+        .start();
+    let other = long(short(&application))
+        .public_origin(one.origin())
+        .on_postgres(postgres, &database)
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let old = cookie(&one.signed_in(&new_person("socket")));
+    let line = cookie_line(&old);
+    let mut socket = Wire::connect(one.address).unwrap();
+    let handshake = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\n{line}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        one.path("/ws"),
+        one.host()
+    );
+    socket.send(handshake).unwrap();
+    assert_eq!(socket.answer_head().unwrap().status, 101);
+    let mut echoed = || {
+        socket.send("still here").unwrap();
+        assert_eq!(socket.some().unwrap(), b"still here");
+    };
+    std::thread::sleep(Duration::from_secs(10));
+    echoed();
+    std::thread::sleep(Duration::from_secs(7));
+    let there = || get(other.address, one.host(), &other.path("/x"), &line);
+    wait_for("the renewal", PATIENCE, || given(&there()).map(drop));
+    echoed();
+    run_out(&old);
+    std::thread::sleep(Duration::from_secs(2));
+    echoed();
+}
+
+/// A process that is told to stop finishes the renewals that are under way: a refresh token that was spent in vain would
+/// be the end of the session.
+#[test]
+fn a_renewal_under_way_outlives_the_order_to_stop() {
+    let application = Application::start();
+    let (provider, mut proxy, browser) = of_liar(&application);
+    std::thread::sleep(Duration::from_millis(4500));
+    provider.lie(Lie::TokenLater);
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    std::thread::sleep(Duration::from_millis(500));
+    proxy.terminate();
+    assert_eq!(proxy.wait_until_ended(), Some(0));
+    proxy.restart();
+    provider.be_honest();
+    run_out(&cookie(&browser));
+    let answer = browser.fetch(&proxy.url("/x"));
+    assert_eq!(answer.status, 200, "{}", proxy.log());
+    assert_eq!(provider.requests().token, 2, "a sign-in and one renewal");
 }

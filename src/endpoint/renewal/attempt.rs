@@ -38,6 +38,7 @@ pub(super) enum Outcome {
 impl Endpoints {
     /// Renews a session, or says why not.
     pub(super) async fn renew(&self, due: &Due, id: RequestId) -> Outcome {
+        let _under_way = self.renewals.read().await;
         let sid = &*due.genuine.sid;
         let claimed = match self.claimed(due, id).await {
             Ok(claimed) => claimed,

@@ -61,6 +61,8 @@ pub(crate) enum Lie {
     TokenSlow,
     /// Honest after two seconds.
     TokenLate,
+    /// Honest after six.
+    TokenLater,
     TokenGarbage,
     TokenHtml,
     TokenInvalidGrant,

@@ -779,3 +779,37 @@ fn a_renewal_under_way_outlives_the_order_to_stop() {
     assert_eq!(answer.status, 200, "{}", proxy.log());
     assert_eq!(provider.requests().token, 2, "a sign-in and one renewal");
 }
+
+/// A node that has not seen a session before the store went away asks for it, and nobody waits for that.
+#[test]
+fn nobody_waits_for_a_store_that_confirms_nothing() {
+    let application = Application::start();
+    let (provider, mut postgres) = (Provider::shared(), Postgres::start());
+    let database = postgres.database();
+    let one = Setup::new(&application)
+        .on_postgres(&postgres, &database)
+        .at(provider)
+        .start();
+    let other = Setup::new(&application)
+        .public_origin(one.origin())
+        .on_postgres(&postgres, &database)
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let browser = one.signed_in(&new_person("moved"));
+    let line = cookie_line(&cookie(&browser));
+    postgres.stop();
+    let there = || get(other.address, one.host(), &other.path("/x"), &line).status;
+    assert_eq!(there(), 200, "the first asks");
+    let until = Instant::now() + Duration::from_secs(12);
+    while Instant::now() < until {
+        let before = Instant::now();
+        assert_eq!(there(), 200);
+        let took = before.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once the store is back it is asked for good: whoever is ended meanwhile is out.
+    postgres.start_again();
+    assert!(one.run(&["sessions", "end", "--all"]).status.success());
+    wait_for("the end", PATIENCE, || (there() == 401).then_some(()));
+}

@@ -10,7 +10,7 @@ use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, Lie, LyingProvide
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Client, Provider, new_person};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::wire::{Answer, Wire, exchange};
+use crate::support::wire::{Answer, Wire, exchange, get};
 use crate::support::{PATIENCE, wait_for};
 
 const AUDIENCE: &str = "https://workflow.example.com/wfgen/graphql";
@@ -573,6 +573,28 @@ fn an_id_token_is_no_access_token_where_both_have_one_audience() {
         assert_eq!(with("JWT", of_a_client.clone()), 200, "{of_a_client}");
     }
     assert_eq!(with("at+jwt", json!({})), 200);
+}
+
+/// A program has no cookie that belongs to one host, and does not follow people to the public one.
+#[test]
+fn an_alias_serves_programs_too() {
+    let application = Application::start();
+    let proxy = setup(&application, "")
+        .with("[server]", "aliases", "[\"old.example.test\"]")
+        .at(Provider::shared())
+        .start();
+    let person = new_person("aliased");
+    proxy.signed_in(&person);
+    let (path, token) = (proxy.path("/graphql"), token_of(&person));
+    let line = format!("Authorization: Bearer {token}\r\n");
+    application.forget();
+    let answer = get(proxy.address, "old.example.test", &path, &line);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(application.last().only("x-forwarded-user"), Some(&*person));
+    let unsigned = get(proxy.address, "old.example.test", &path, "");
+    is_challenge(&unsigned, 401, "", "access-token-needed");
+    let foreign = get(proxy.address, "other.example.test", &path, &line);
+    assert_eq!(foreign.status, 421);
 }
 
 /// Whoever makes up key ids does not make us hammer the provider.

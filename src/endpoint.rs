@@ -89,6 +89,8 @@ pub struct Endpoints {
     pub random: Arc<dyn Random>,
     /// Who comes round in circles.
     pub recurrence: Recurrence,
+    /// Held for reading by each renewal that is under way: a process that stops waits for them.
+    pub renewals: tokio::sync::RwLock<()>,
     /// Memory for forms that are kept.
     pub form_room: FormRoom,
 }

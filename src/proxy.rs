@@ -200,16 +200,17 @@ impl Proxy {
         let (method, path) = (stripped.method(), stripped.uri().path());
         let found = self.found(method, path, stripped.headers());
         let found = found.map_err(|fault| Rejection::because(Kind::AmbiguousPath, fault))?;
-        let open = matches!(
+        // Neither needs the cookie, which belongs to the public host.
+        let cookieless = matches!(
             found,
             Destination::Application {
-                access: Access::Open,
+                access: Access::Open | Access::Bearer,
                 ..
             }
         );
         match self.hosts.judge(stripped.host()) {
             Host::Public => Ok(found),
-            Host::Alias if open => Ok(found),
+            Host::Alias if cookieless => Ok(found),
             Host::Alias if audience(stripped) != Audience::Program => {
                 Ok(Destination::Canonical(format!("{}{path}", self.origin)))
             }

@@ -187,7 +187,7 @@ pub async fn serve(
     });
     stop.await;
     tokio::select! {
-        () = drain(&config, &draining, &phase_sender, workers) => {}
+        () = drain(&endpoints, &draining, &phase_sender, workers) => {}
         () = cut_short => tracing::warn!("told to stop again: requests in flight are cut off"),
     }
     if let Some(log) = access_log {
@@ -262,6 +262,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         clock,
         random,
         recurrence: Default::default(),
+        renewals: Default::default(),
         form_room: Default::default(),
         config: Arc::clone(config),
     })
@@ -293,6 +294,14 @@ fn keep_up(
             // The sessions room tells the log; the next round tries again.
             let _ = follower.sessions.follow_ends(follower.clock.now()).await;
             set_gauges(&follower);
+            tokio::time::sleep(FOLLOW_ENDS).await;
+        }
+    }));
+    let opened = Arc::clone(endpoints);
+    tasks.push(tokio::spawn(async move {
+        loop {
+            // Whoever follows ended sessions tells the log of a store that does not answer.
+            let _ = opened.sessions.follow_opened(opened.clock.now()).await;
             tokio::time::sleep(FOLLOW_ENDS).await;
         }
     }));
@@ -368,11 +377,12 @@ fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, Tl
 
 /// Not ready, still serving; then no new connections, then none idle; at last no more patience.
 async fn drain(
-    config: &Config,
+    endpoints: &Endpoints,
     draining: &AtomicBool,
     phase: &watch::Sender<Phase>,
     workers: Vec<worker::Worker>,
 ) {
+    let config = &endpoints.config;
     draining.store(true, Ordering::Relaxed);
     tracing::info!(delay = ?config.server.drain_delay, grace = ?config.server.shutdown_grace, "draining");
     tokio::time::sleep(config.server.drain_delay).await;
@@ -388,6 +398,11 @@ async fn drain(
             tracing::warn!("requests still in flight after shutdown_grace are cut off");
             break;
         }
+    }
+    // A refresh token that is spent in vain would be the end of its session.
+    let renewed = tokio::time::timeout_at(patience, endpoints.renewals.write());
+    if renewed.await.is_err() {
+        tracing::warn!("renewals still under way after shutdown_grace are cut off");
     }
     tracing::info!("stopped");
 }

@@ -6,6 +6,7 @@
 
 mod cookie;
 mod idle;
+mod opened;
 mod opening;
 mod recent;
 mod renewed;
@@ -34,7 +35,7 @@ pub use cookie::{Cookies, pairs};
 pub use opening::{OpenError, Opened, SignIn};
 pub use recent::{Recent, Remembered};
 pub use renewed::Renewed;
-pub use revocation::{Liveness, Renewal};
+pub use revocation::{Liveness, Renewal, Unkept};
 pub use sighting::{Cause, Due, Sighting};
 pub use token::{Genuine, KeyFault, TokenKeys};
 
@@ -153,6 +154,8 @@ pub struct Sessions {
     asserts: bool,
     known: Cache<Digest, Arc<Session>, ahash::RandomState>,
     ends: revocation::Ends,
+    unkept: revocation::UnkeptTokens,
+    opened: opened::Opened,
     store: Store,
     store_up: AtomicBool,
     newest_end: AtomicI64,
@@ -188,6 +191,8 @@ impl Sessions {
                 .weigher(weigh)
                 .build_with_hasher(Default::default()),
             ends: revocation::Ends::default(),
+            unkept: revocation::UnkeptTokens::default(),
+            opened: opened::Opened::default(),
             store,
             store_up: AtomicBool::new(true),
             newest_end: AtomicI64::new(0),
@@ -290,6 +295,8 @@ impl Sessions {
             self.ends.end(&sid);
         }
         self.newest_end.store(now, Ordering::Relaxed);
+        let kept = self.keep_unkept().await;
+        kept.inspect_err(|error| self.store_answers(Err(error)))?;
         let written = self.write_notes().await;
         written.inspect_err(|error| self.store_answers(Err(error)))?;
         let in_place = self.store.is_in_place().await;

@@ -9,7 +9,7 @@ use super::users::{existing_store, named, not_written, store_failure, write_row}
 use super::{Failure, Sessions};
 use crate::config::Config;
 use crate::environment::{Clock as _, SystemClock, rfc3339};
-use crate::store::{Access, ListedSession, Store};
+use crate::store::{self, Access, ListedSession, Store};
 
 /// Sessions read at a time.
 const PAGE: u32 = 500;
@@ -136,9 +136,20 @@ async fn end(config: &Config, ids: &[String]) -> Result<(), Failure> {
 
 async fn end_of(config: &Config, name: Option<&str>) -> Result<(), Failure> {
     let store = existing_store(config, Access::Write).await?;
-    let user = user_id(&store, name).await?;
-    let ended = store.end_sessions(user.as_deref(), SystemClock.now()).await;
+    let ended = match user_id(&store, name).await? {
+        Some(user) => store.end_sessions_of(&user, SystemClock.now()).await,
+        None => end_all(&store).await,
+    };
     told(ended.map_err(|fault| store_failure(&fault))?)
+}
+
+/// Whoever signs in meanwhile may stay.
+async fn end_all(store: &Store) -> Result<u64, store::Error> {
+    let (now, mut after, mut ended) = (SystemClock.now(), String::new(), 0);
+    while let Some((last, sessions)) = store.end_sessions_behind(&after, PAGE, now).await? {
+        (after, ended) = (last, ended + sessions);
+    }
+    Ok(ended)
 }
 
 fn told(ended: u64) -> Result<(), Failure> {

@@ -114,7 +114,6 @@ impl Endpoints {
     /// A page of the provider shows this one in a frame (Front-Channel Logout 1.0, 2). The cookie of a site in a
     /// foreign frame does not come here, so `iss` and `sid` say which session it is.
     pub(super) async fn frontchannel_logout(&self, asked: &Asked) -> Response<Bytes> {
-        let now = self.clock.now();
         let (issuer, sid) = (asked.parameter("iss"), asked.parameter("sid"));
         let (Some(issuer), Some(sid)) = (issuer, sid.filter(|sid| !sid.is_empty())) else {
             return refused(
@@ -122,28 +121,20 @@ impl Endpoints {
                 "expected `iss` and `sid`; set frontchannel_logout_session_required at the provider",
             );
         };
-        let Some(party) = self.parties.by_issuer(&issuer) else {
+        let names: Vec<_> = self
+            .parties
+            .by_issuer(&issuer)
+            .map(|it| it.name())
+            .collect();
+        if names.is_empty() {
             return refused("invalid_request", "`iss`: expected a configured provider's");
-        };
-        let ended = self
-            .store
-            .end_provider_session(party.name(), &sid, now)
-            .await;
-        let mut response = match ended {
-            Ok(0) => plain(StatusCode::OK),
-            Ok(sessions) => {
-                // This node need not wait to be told of what it has just done; the others are.
-                let _ = self.sessions.follow_ends(now).await;
-                self.told(asked, party.name(), LogoutRecord::Ended(sessions));
-                plain(StatusCode::OK)
+        }
+        let mut response = plain(StatusCode::OK);
+        for name in names {
+            if !self.ended_in_front(asked, name, &sid).await {
+                response = plain(StatusCode::SERVICE_UNAVAILABLE);
             }
-            Err(error) => {
-                self.sessions.store_answers(Err(&error));
-                self.metrics.provider_logout(party.name(), "failed");
-                tracing::error!(id = %asked.id, %error, "a logout by the provider was not recorded");
-                plain(StatusCode::SERVICE_UNAVAILABLE)
-            }
-        };
+        }
         let origin = url::Url::parse(&issuer).map(|url| url.origin().ascii_serialization());
         let policy = format!(
             "default-src 'none'; frame-ancestors {}",
@@ -155,6 +146,26 @@ impl Endpoints {
                 .insert(CONTENT_SECURITY_POLICY, policy);
         }
         response
+    }
+
+    /// Ends what came of a session of that provider's; whether the store has it.
+    async fn ended_in_front(&self, asked: &Asked, provider: &str, sid: &str) -> bool {
+        let now = self.clock.now();
+        match self.store.end_provider_session(provider, sid, now).await {
+            Ok(0) => true,
+            Ok(sessions) => {
+                // This node need not wait to be told of what it has just done; the others are.
+                let _ = self.sessions.follow_ends(now).await;
+                self.told(asked, provider, LogoutRecord::Ended(sessions));
+                true
+            }
+            Err(error) => {
+                self.sessions.store_answers(Err(&error));
+                self.metrics.provider_logout(provider, "failed");
+                tracing::error!(id = %asked.id, %error, "a logout by the provider was not recorded");
+                false
+            }
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Endpoints {
         let newer = match (self.newer(&due).await, &old) {
             (Some(newer), _) => Some(newer),
             (None, Some(_)) => {
-                self.renew_beside(due, id);
+                self.attend_beside(due, &token, id);
                 None
             }
             (None, None) => self.renewed_now(&due, id).await,
@@ -132,19 +132,30 @@ impl Endpoints {
         Some((session, token))
     }
 
-    /// Renews beside the request, which goes on with the token that it has.
-    fn renew_beside(self: &Arc<Self>, due: Box<Due>, id: RequestId) {
+    /// Does what is due beside the request, which goes on with the token that it has.
+    fn attend_beside(self: &Arc<Self>, due: Box<Due>, token: &str, id: RequestId) {
         let renewal = due.liveness.renewal();
-        if due.cause != Cause::Renewal || !renewal.may_try(self.clock.now()) {
+        let waits = match due.cause {
+            Cause::Renewal => !renewal.may_try(self.clock.now()),
+            Cause::DemotedKey => true,
+            Cause::Unconfirmed => false,
+        };
+        if waits {
             return;
         }
         let Ok(turn) = Arc::clone(&renewal.one_at_a_time).try_lock_owned() else {
             return;
         };
-        let this = Arc::clone(self);
+        let (this, token) = (Arc::clone(self), token.to_owned());
         tokio::spawn(async move {
             let _turn = turn;
-            this.renew(&due, id).await;
+            match due.cause {
+                Cause::Unconfirmed => {
+                    let now = this.clock.now();
+                    this.sessions.confirm(&token, &due.genuine, now).await;
+                }
+                Cause::Renewal | Cause::DemotedKey => drop(this.renew(&due, id).await),
+            }
         });
     }
 

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::id_token::{self, absent, check_audience_shape, time};
+use super::logout_token::names;
 use super::redemption::skew;
 use super::wording::{cleaned, kind};
 use super::{ClaimSet, ProviderDown, RelyingParties, RelyingParty, TokenFault};
@@ -89,10 +90,11 @@ impl RelyingParties {
         now: UnixSeconds,
     ) -> Result<AccessToken, AccessTokenFault> {
         let now = now.clamp(0, id_token::LAST_TIME);
-        let issuer = unverified_issuer(jwt).map_err(AccessTokenFault::Invalid)?;
+        let (issuer, claims) = unverified_issuer(jwt).map_err(AccessTokenFault::Invalid)?;
         let party = self
-            .iter()
-            .find(|party| party.config().issuer == issuer)
+            .addressed(&issuer, &claims, |party| {
+                party.config().access_token_audience.as_deref()
+            })
             .ok_or_else(|| {
                 let issuer = cleaned(&issuer);
                 AccessTokenFault::Invalid(format!(
@@ -120,7 +122,8 @@ impl RelyingParty {
             }
             Err(other) => return Err(invalid(other.to_string())),
         };
-        check_kind(signed.typ.as_deref(), &signed.payload).map_err(invalid)?;
+        let us = &self.provider.client_id;
+        check_kind(signed.typ.as_deref(), &signed.payload, us).map_err(invalid)?;
         let checked = Checked {
             provider: &self.provider,
             claims: &signed.payload,
@@ -142,7 +145,7 @@ impl AccessToken {
     ) -> Result<AccessToken, AccessTokenFault> {
         let checked = Checked { provider, claims };
         // Whether the token says of itself what it is stands in its header.
-        check_kind(None, claims).map_err(|reason| checked.invalid(reason))?;
+        check_kind(None, claims, &provider.client_id).map_err(|reason| checked.invalid(reason))?;
         checked.access_token(now)
     }
 }
@@ -228,8 +231,8 @@ impl Checked<'_> {
     }
 }
 
-/// Refuses what is signed by the provider too, and is no bearer's access token.
-fn check_kind(typ: Option<&str>, claims: &ClaimSet) -> Result<(), String> {
+/// Refuses what is signed by the provider too, and is no bearer's access token, for the client `us`.
+fn check_kind(typ: Option<&str>, claims: &ClaimSet, us: &str) -> Result<(), String> {
     if claims.contains_key("cnf") {
         let why = "`cnf`: expected none, found a token that needs a proof of its holder's key";
         return Err(why.to_owned());
@@ -258,8 +261,24 @@ fn check_kind(typ: Option<&str>, claims: &ClaimSet) -> Result<(), String> {
         Some(name) => Err(format!(
             "expected an access token, found an ID token or another, with `{name}`"
         )),
+        None if names(claims, us) && !is_of_a_client(claims, us) => Err(format!(
+            "`aud`: found {us}, the client that ID tokens are for, and nothing that tells this from one: expected \
+             `scope`, `scp`, `client_id`, an `azp` or `appid` of another client, or `typ` at+jwt"
+        )),
         None => Ok(()),
     }
+}
+
+/// Whether a token says what a client may do with it (RFC 9068 2.2.3, and Entra's names), which no ID token does.
+fn is_of_a_client(claims: &ClaimSet, us: &str) -> bool {
+    let other = |name: &&str| {
+        let client = claims.get(*name).and_then(Value::as_str);
+        client.is_some_and(|client| client != us)
+    };
+    ["scope", "scp", "client_id"]
+        .iter()
+        .any(|name| claims.contains_key(*name))
+        || ["azp", "appid"].iter().any(other)
 }
 
 /// Absent, null and `""` alike are none.
@@ -277,7 +296,7 @@ fn optional_text<'a>(claims: &'a ClaimSet, name: &str) -> Result<Option<&'a str>
 
 /// Who says that he made the token, to choose the keys that tell. A signature that a shared secret makes is
 /// refused here: whoever verifies it could have made it (RFC 9068 2.1).
-fn unverified_issuer(jwt: &str) -> Result<String, String> {
+fn unverified_issuer(jwt: &str) -> Result<(String, ClaimSet), String> {
     if jwt.len() > LONGEST {
         return Err(format!(
             "expected at most {LONGEST} bytes, found {}",
@@ -297,7 +316,7 @@ fn unverified_issuer(jwt: &str) -> Result<String, String> {
         return Err("`alg`: expected a signature by a private key, found another".to_owned());
     }
     match payload.get("iss") {
-        Some(Value::String(issuer)) => Ok(issuer.clone()),
+        Some(Value::String(issuer)) => Ok((issuer.clone(), payload)),
         Some(other) => Err(format!("`iss`: expected a string, found {}", kind(other))),
         None => Err(absent("iss")),
     }

@@ -54,10 +54,22 @@ pub enum LogoutFault {
 }
 
 impl RelyingParties {
-    /// The provider with that issuer.
-    pub fn by_issuer(&self, issuer: &str) -> Option<&RelyingParty> {
-        let found = self.iter().find(|party| party.config().issuer == issuer);
-        found.map(|party| &**party)
+    /// The providers with that issuer: several where it has several clients of ours.
+    pub fn by_issuer(&self, issuer: &str) -> impl Iterator<Item = &RelyingParty> {
+        let all = self.iter().map(|party| &**party);
+        all.filter(move |party| party.config().issuer == issuer)
+    }
+
+    /// Of the providers with that issuer the one that a token's `aud` names as we know it by `audience`, else the first.
+    pub(super) fn addressed(
+        &self,
+        issuer: &str,
+        claims: &ClaimSet,
+        audience: impl Fn(&RelyingParty) -> Option<&str>,
+    ) -> Option<&RelyingParty> {
+        let named = |party: &&RelyingParty| audience(party).is_some_and(|us| names(claims, us));
+        let found = self.by_issuer(issuer).find(named);
+        found.or_else(|| self.by_issuer(issuer).next())
     }
 
     /// Validates a logout token (Back-Channel Logout 1.0, 2.6).
@@ -73,7 +85,9 @@ impl RelyingParties {
         let unverified = unverified_claims(token)
             .ok_or_else(|| invalid("expected a JWT in compact serialisation, found other text"))?;
         let issuer = unverified.get("iss").and_then(Value::as_str);
-        let party = issuer.and_then(|issuer| self.by_issuer(issuer));
+        let party = issuer.and_then(|issuer| {
+            self.addressed(issuer, &unverified, |party| Some(&party.config().client_id))
+        });
         let party = party.ok_or_else(|| {
             invalid("`iss`: expected the issuer of a configured provider, found another")
         })?;
@@ -143,14 +157,18 @@ fn unverified_claims(token: &str) -> Option<ClaimSet> {
 }
 
 fn check_audience(claims: &ClaimSet, client_id: &str) -> Result<(), String> {
-    let named = match claims.get("aud") {
-        Some(Value::String(one)) => one == client_id,
-        Some(Value::Array(all)) => all.iter().any(|one| one == client_id),
-        _ => false,
-    };
-    match named {
+    match names(claims, client_id) {
         true => Ok(()),
         false => Err(format!("`aud`: expected {client_id}, found others or none")),
+    }
+}
+
+/// Whether `aud` names that audience.
+pub(super) fn names(claims: &ClaimSet, audience: &str) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(all)) => all.iter().any(|one| one == audience),
+        _ => false,
     }
 }
 

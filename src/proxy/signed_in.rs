@@ -80,6 +80,10 @@ impl Proxy {
         route: Option<&config::Route>,
         reader: &Reader,
     ) -> Answer {
+        if stripped.upgrades() {
+            let session = found.remembered.session();
+            self.endpoints.sessions.opens_connection(session);
+        }
         let outgoing = self.identity.of(stripped, found.borne(), route);
         let answer = self.application.forward(outgoing, reader.started).await;
         self.answered(answer, found, route, reader)

@@ -1,15 +1,17 @@
 //! The tokens that come after a session's first: after a renewal, while a renewal has to wait, and after a change
 //! of keys. The session stays the same: its `sid`, its end, its copies.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::opening::Person;
-use super::{OpenError, Opened, Sessions};
+use super::{OpenError, Opened, Renewal, Sessions};
 use crate::environment::{Random, UnixSeconds, random_text};
 use crate::oidc::{ClaimSet, VerifiedTokens};
 use crate::provisioning::Account;
 use crate::sealing::{Purpose, Sealer};
-use crate::store::{Claimed, Renewable};
+use crate::store::{self, Claimed, Renewable};
 
 /// What a renewal found.
 #[derive(Debug)]
@@ -85,6 +87,29 @@ impl Sessions {
         let genuine = self.keys.verify(&token, now)?;
         (genuine.claims.get("sid").and_then(Value::as_str) == Some(sid))
             .then_some((token, genuine.expires_at))
+    }
+
+    /// The store did not take this session's newest refresh token: it is handed over once it answers.
+    pub fn keep_later(&self, sid: &str, renewal: &Arc<Renewal>) {
+        self.unkept.add(sid, renewal);
+    }
+
+    /// Hands over what waits.
+    ///
+    /// # Errors
+    /// [`store::Error`]; the rest waits for the next round.
+    pub(super) async fn keep_unkept(&self) -> Result<(), store::Error> {
+        while let Some((sid, renewal)) = self.unkept.first() {
+            if let Some(unkept) = renewal.unkept() {
+                let (sealed, former) = (&unkept.sealed, unkept.instead_of.as_deref());
+                self.store
+                    .replace_refresh_token(&sid, sealed, former)
+                    .await?;
+                renewal.kept(&unkept);
+            }
+            self.unkept.done(&renewal);
+        }
+        Ok(())
     }
 
     /// Ends a session here and in the store; where that does not answer, it is told later.

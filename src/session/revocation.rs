@@ -33,7 +33,18 @@ pub struct Renewal {
     /// How often in a row it was put off.
     put_off: AtomicU32,
     /// The newest refresh token, while the store does not take it.
-    unkept: ArcSwapOption<Secret>,
+    unkept: ArcSwapOption<Unkept>,
+}
+
+/// A refresh token that the store has still to take.
+#[derive(Debug)]
+pub struct Unkept {
+    /// The token.
+    pub token: Secret,
+    /// The same, sealed.
+    pub sealed: Vec<u8>,
+    /// What the store holds in its place: the former one, sealed.
+    pub instead_of: Option<Vec<u8>>,
 }
 
 impl Renewal {
@@ -61,13 +72,18 @@ impl Renewal {
     }
 
     /// The newest refresh token, if the store has not taken it.
-    pub fn unkept(&self) -> Option<Secret> {
-        self.unkept.load().as_deref().cloned()
+    pub fn unkept(&self) -> Option<Arc<Unkept>> {
+        self.unkept.load_full()
     }
 
     /// Keeps the newest refresh token until the store has it.
-    pub fn keep(&self, refresh_token: Option<Secret>) {
-        self.unkept.store(refresh_token.map(Arc::new));
+    pub fn keep(&self, unkept: Option<Arc<Unkept>>) {
+        self.unkept.store(unkept);
+    }
+
+    /// The store has that one, or a newer one; whatever came meanwhile stays.
+    pub(super) fn kept(&self, unkept: &Arc<Unkept>) {
+        self.unkept.compare_and_swap(unkept, None);
     }
 
     /// Before `at` it is not tried again.
@@ -199,6 +215,29 @@ impl Ends {
     /// The store has recorded this end.
     pub(super) fn recorded(&self, end: &Unrecorded) {
         locked(&self.unrecorded).retain(|other| !Arc::ptr_eq(&other.liveness, &end.liveness));
+    }
+}
+
+/// Renewals whose refresh token the store has still to take; the oldest go first when there are more.
+#[derive(Debug, Default)]
+pub(super) struct UnkeptTokens(Mutex<VecDeque<(String, Arc<Renewal>)>>);
+
+impl UnkeptTokens {
+    pub(super) fn add(&self, sid: &str, renewal: &Arc<Renewal>) {
+        let mut waiting = locked(&self.0);
+        if waiting.len() >= MOST_UNRECORDED {
+            waiting.pop_front();
+        }
+        waiting.push_back((sid.to_owned(), Arc::clone(renewal)));
+    }
+
+    pub(super) fn first(&self) -> Option<(String, Arc<Renewal>)> {
+        locked(&self.0).front().cloned()
+    }
+
+    /// That one is done with.
+    pub(super) fn done(&self, renewal: &Arc<Renewal>) {
+        locked(&self.0).retain(|(_, other)| !Arc::ptr_eq(other, renewal));
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Cause {
     Renewal,
     /// It was signed by a key that no longer signs.
     DemotedKey,
+    /// The store did not confirm the session when it was asked: it is to be asked again.
+    Unconfirmed,
 }
 
 /// What the store says of a session.
@@ -99,7 +101,8 @@ impl Sessions {
 
     async fn sight(&self, token: &str, now: UnixSeconds) -> Result<Option<Sighting>, store::Error> {
         let known = self.known.get(&digest_of(token.as_bytes()));
-        let known = known.filter(|session| now < session.ask_again_at);
+        // Whoever was let in goes on meanwhile; who was not is asked about before.
+        let known = known.filter(|session| now < session.ask_again_at || session.is_live(now));
         if let Some(session) = &known
             && now < session.attend_at
             && session.is_live(now)
@@ -135,6 +138,12 @@ impl Sessions {
             let username = genuine.claims.get(&self.username_claim)?.as_str()?;
             (genuine.expires_at >= since).then(|| (genuine.sid.clone(), username.to_owned()))
         })
+    }
+
+    /// Asks the store about a session that it did not confirm before; what it says is remembered.
+    pub async fn confirm(&self, token: &str, genuine: &Genuine, now: UnixSeconds) {
+        // Where it does not answer, the next try is told to wait, and the log of it.
+        let _ = self.first_sight(token, genuine, now).await;
     }
 
     async fn first_sight(
@@ -278,6 +287,7 @@ fn sighted(session: Arc<Session>, genuine: Genuine, now: UnixSeconds) -> Option<
     let cause = match (is_good, may_be_renewed) {
         (true, true) if now >= renew_at(&genuine, session.renewable_until) => Cause::Renewal,
         (true, _) if genuine.demoted => Cause::DemotedKey,
+        (true, _) if now >= session.ask_again_at => Cause::Unconfirmed,
         (true, _) => return Some(Sighting::Live(session)),
         (false, true) => Cause::Renewal,
         (false, false) => return None,

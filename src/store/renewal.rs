@@ -96,6 +96,26 @@ impl Store {
         self.within_patience(update).await.map(drop)
     }
 
+    /// The same later on, unless another has taken the former one's place meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn replace_refresh_token(
+        &self,
+        sid: &str,
+        sealed: &[u8],
+        former: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let update = sqlx::query(
+            "update sessions set refresh_token = $2 where sid = $1 and refresh_token = $3",
+        )
+        .bind(sid)
+        .bind(sealed)
+        .bind(former)
+        .execute(&self.0.pools.writer);
+        self.within_patience(update).await.map(drop)
+    }
+
     /// Records what a renewal gave, and ends its lease. Whether the session was still ours to renew: it may have
     /// been ended meanwhile.
     ///

@@ -306,23 +306,63 @@ impl Store {
             .await
     }
 
-    /// Ends every session of one user, by id, or of all; how many there were.
+    /// Ends every session of one user, by id; how many there were.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn end_sessions(&self, user: Option<&str>, now: UnixSeconds) -> Result<u64, Error> {
+    pub async fn end_sessions_of(&self, user: &str, now: UnixSeconds) -> Result<u64, Error> {
         let statement = self.0.dialect.pick(
             "update sessions set ended_at = $1 \
-             where ended_at is null and expires_at > $1 and ($2 = '' or user_id = $2)",
+             where ended_at is null and expires_at > $1 and user_id = $2",
             "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-             where ended_at is null and expires_at > $1 and ($2 = '' or user_id = $2)",
+             where ended_at is null and expires_at > $1 and user_id = $2",
         );
         let update = sqlx::query(statement)
             .bind(now)
-            .bind(user.unwrap_or_default())
+            .bind(user)
             .execute(&self.0.pools.writer);
         let ended = self.within_patience(update).await?;
         Ok(ended.rows_affected())
+    }
+
+    /// Ends at most `limit` sessions in the order of their ids, behind `after`: the last of them, and how many there
+    /// were; `None` where there is none left. All nodes are told of each, so that a million at once would outlast
+    /// any patience.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn end_sessions_behind(
+        &self,
+        after: &str,
+        limit: u32,
+        now: UnixSeconds,
+    ) -> Result<Option<(String, u64)>, Error> {
+        let statement = self.0.dialect.pick(
+            "update sessions set ended_at = $1 \
+             where ended_at is null and expires_at > $1 and sid > $2 and sid <= $3",
+            "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
+             where ended_at is null and expires_at > $1 and sid > $2 and sid <= $3",
+        );
+        let page = async {
+            let last: Option<String> = sqlx::query_scalar(
+                "select max(sid) from (select sid from sessions \
+                 where ended_at is null and expires_at > $1 and sid > $2 order by sid limit $3) page",
+            )
+            .bind(now)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_one(&self.0.pools.writer)
+            .await?;
+            let Some(last) = last else { return Ok(None) };
+            let ended = sqlx::query(statement)
+                .bind(now)
+                .bind(after)
+                .bind(&last)
+                .execute(&self.0.pools.writer)
+                .await?;
+            Ok(Some((last, ended.rows_affected())))
+        };
+        self.within_patience(page).await
     }
 
     /// How many sessions are live.

@@ -10,7 +10,7 @@ use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, Lie, LyingProvide
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Client, Provider, new_person};
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::wire::{Answer, Wire, exchange};
+use crate::support::wire::{Answer, Wire, exchange, get};
 use crate::support::{PATIENCE, wait_for};
 
 const AUDIENCE: &str = "https://workflow.example.com/wfgen/graphql";
@@ -528,6 +528,73 @@ fn forged_tokens_are_refused() {
     let session = proxy.browser();
     session.navigate(&proxy.url("/"));
     assert_eq!(call(&proxy, &session.cookie("wfgen_token")).status, 401);
+}
+
+/// At some providers an application is the client and the API in one, so that the audience tells no ID token apart: one
+/// that a renewal gave has not even a nonce.
+#[test]
+fn an_id_token_is_no_access_token_where_both_have_one_audience() {
+    let (application, liar) = (Application::start(), LyingProvider::launch());
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = setup(&application, "machine = true")
+        .with(
+            "[[providers]]",
+            "access_token_audience",
+            &format!("{CLIENT_ID:?}"),
+        )
+        .at_issuer(liar.issuer(), client)
+        .start();
+    liar.set_claims(json!({"preferred_username": "both", "family_name": "B"}));
+    assert_eq!(proxy.browser().navigate(&proxy.url("/")).answer.status, 200);
+    let with = |typ: &str, more: Value| {
+        let mut claims = json!({"aud": CLIENT_ID, "preferred_username": "both", "azp": CLIENT_ID});
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        call(&proxy, &liar.token(typ, claims)).status
+    };
+    assert_eq!(with("JWT", json!({})), 401, "an ID token");
+    assert_eq!(
+        with("JWT", json!({"aud": [CLIENT_ID, "x"]})),
+        401,
+        "an ID token"
+    );
+    for of_a_client in [
+        json!({"scope": "a b"}),
+        json!({"scp": ["a"]}),
+        json!({"client_id": "program"}),
+        json!({"azp": "program"}),
+        json!({"azp": null, "appid": "program"}),
+    ] {
+        assert_eq!(with("JWT", of_a_client.clone()), 200, "{of_a_client}");
+    }
+    assert_eq!(with("at+jwt", json!({})), 200);
+}
+
+/// A program has no cookie that belongs to one host, and does not follow people to the public one.
+#[test]
+fn an_alias_serves_programs_too() {
+    let application = Application::start();
+    let proxy = setup(&application, "")
+        .with("[server]", "aliases", "[\"old.example.test\"]")
+        .at(Provider::shared())
+        .start();
+    let person = new_person("aliased");
+    proxy.signed_in(&person);
+    let (path, token) = (proxy.path("/graphql"), token_of(&person));
+    let line = format!("Authorization: Bearer {token}\r\n");
+    application.forget();
+    let answer = get(proxy.address, "old.example.test", &path, &line);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(application.last().only("x-forwarded-user"), Some(&*person));
+    let unsigned = get(proxy.address, "old.example.test", &path, "");
+    is_challenge(&unsigned, 401, "", "access-token-needed");
+    let foreign = get(proxy.address, "other.example.test", &path, &line);
+    assert_eq!(foreign.status, 421);
 }
 
 /// Whoever makes up key ids does not make us hammer the provider.

@@ -379,3 +379,31 @@ fn an_id_that_was_made_up_stands_in_nobodys_way() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(application.last().cookies("wfgen_token_form").is_empty());
 }
+
+#[test]
+fn one_session_has_eight_forms_kept_and_no_more() {
+    let application = Application::start();
+    let provider = Provider::shared();
+    let proxy = Setup::usual(&application);
+    let (one, other) = (
+        proxy.signed_in(&new_person("many")),
+        proxy.signed_in(&new_person("few")),
+    );
+    end_all(&proxy, &one);
+    application.forget();
+    let send = |browser: &Browser, number: usize| {
+        let mut stopping = browser.clone();
+        stopping.stop_before(&provider.issuer);
+        stopping.follow(form(&proxy, &format!("/form/{number}"), URLENCODED, b"a=b"))
+    };
+    for number in 0..8 {
+        assert_eq!(send(&one, number).answer.status, 303, "{number}");
+    }
+    let page = send(&one, 8);
+    not_sent(&page, &application, 401, "What you sent has not been saved");
+    assert_eq!(
+        send(&other, 9).answer.status,
+        303,
+        "it is nobody else's room"
+    );
+}

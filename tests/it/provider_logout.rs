@@ -531,3 +531,48 @@ fn a_provider_ends_no_session_of_another() {
     );
     assert_eq!(status(&browser, &proxy), 401);
 }
+
+/// One issuer may stand in the file twice, as two clients: a logout token is for the one that it names.
+#[test]
+fn two_clients_of_one_issuer_are_told_apart() {
+    let application = Application::start();
+    let provider = LyingProvider::launch();
+    let client = Client {
+        id: "another".to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = Setup::new(&application)
+        .at_issuer(provider.issuer(), client)
+        .more(&format!(
+            "\n[[providers]]\nname = \"second\"\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\n\
+             client_secret = {{ file = \"client_secret\" }}\n",
+            provider.issuer()
+        ))
+        .start_unready();
+    wait_for("both", PATIENCE, || {
+        let up = |name: &str| proxy.metric("vestibule_provider_up", &[name]) == 1.0;
+        (up("test") && up("second")).then_some(())
+    });
+    let login = "/auth/login?provider=second&return_to=/wfgen/page";
+    let in_as = |sid: &str| {
+        provider.set_claims(
+            json!({"sub": "zoe", "sid": sid, "preferred_username": "zoe", "family_name": "P"}),
+        );
+        let browser = proxy.browser();
+        assert_eq!(browser.navigate(&proxy.url(login)).answer.status, 200);
+        browser
+    };
+    let (one, other) = (in_as("one"), in_as("other"));
+    let token = provider.signed(
+        "logout+jwt",
+        &claims(&provider, "1", &json!({"sid": "one"})),
+    );
+    let answer = tell(&proxy, &token);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(status(&one, &proxy), 401);
+    let issuer: String =
+        url::form_urlencoded::byte_serialize(provider.issuer().as_bytes()).collect();
+    let frame = format!("/auth/frontchannel-logout?iss={issuer}&sid=other");
+    assert_eq!(proxy.get(&frame, "").status, 200);
+    assert_eq!(status(&other, &proxy), 401);
+}

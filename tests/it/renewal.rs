@@ -10,7 +10,7 @@ use crate::support::lying_provider::{CLIENT_ID, CLIENT_SECRET, Lie, LyingProvide
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Client, Provider, new_person};
 use crate::support::proxy::{Proxy, Setup, payload};
-use crate::support::wire::{Answer, get};
+use crate::support::wire::{Answer, Wire, get};
 use crate::support::{PATIENCE, wait_for};
 
 const COOKIE: &str = "wfgen_token";
@@ -646,4 +646,170 @@ fn a_slow_provider_is_asked_by_few_at_a_time() {
     });
     let most = provider.most_waiting();
     assert!((1..=64).contains(&most), "{most}");
+}
+
+/// The store goes away while the provider answers: the rotated refresh token comes there once it is back, for every node.
+#[test]
+fn a_rotated_refresh_token_is_kept_once_the_store_is_back() {
+    let application = Application::start();
+    let (provider, mut postgres) = (LyingProvider::launch(), Postgres::start());
+    let database = postgres.database();
+    provider.give_refresh_tokens();
+    provider.set_claims(person("alice"));
+    let client = Client {
+        id: CLIENT_ID.to_owned(),
+        secret: CLIENT_SECRET.to_owned(),
+    };
+    let proxy = short(&application)
+        .on_postgres(&postgres, &database)
+        .at_issuer(provider.issuer(), client)
+        .start();
+    let browser = proxy.browser();
+    assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+    let held =
+        |postgres: &Postgres| postgres.query(&database, "select md5(refresh_token) from sessions");
+    let before = held(&postgres);
+    provider.lie(Lie::TokenLate);
+    std::thread::sleep(Duration::from_millis(4500));
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    std::thread::sleep(Duration::from_secs(1));
+    postgres.stop();
+    wait_for("the renewal to be put off", 3 * PATIENCE, || {
+        (proxy.metric("vestibule_renewals_total", &["put-off"]) == 1.0).then_some(())
+    });
+    postgres.start_again();
+    wait_for("the newer refresh token", PATIENCE, || {
+        (held(&postgres) != before).then_some(())
+    });
+}
+
+/// Whoever is put out while the provider is asked about them stays out.
+#[test]
+fn a_renewal_under_way_lets_nobody_back_in() {
+    let application = Application::start();
+    let (provider, proxy, _) = of_liar(&application);
+    let in_as = |sub: &str| {
+        provider.set_claims(person(sub));
+        let browser = proxy.browser();
+        assert_eq!(browser.navigate(&proxy.url("/page")).answer.status, 200);
+        browser
+    };
+    let done = |arguments: &[&str]| assert!(proxy.run(arguments).status.success());
+    let put_out = |sub: &str, browser: &Browser| match sub {
+        "deactivated" => done(&["users", "deactivate", sub]),
+        "ended" => done(&["sessions", "end", "--user", sub]),
+        _ => assert_eq!(browser.visit(&proxy.url("/auth/logout")).status, 303),
+    };
+    for sub in ["deactivated", "ended", "gone"] {
+        let browser = in_as(sub);
+        let old = cookie_line(&cookie(&browser));
+        run_out(&cookie(&browser));
+        application.forget();
+        provider.lie(Lie::TokenLate);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| proxy.get("/x", &old).status);
+            std::thread::sleep(Duration::from_millis(700));
+            put_out(sub, &browser);
+            assert_eq!(asking.join().unwrap(), 401, "{sub}");
+        });
+        provider.be_honest();
+        assert_eq!(proxy.get("/x", &old).status, 401, "{sub}");
+        assert!(application.received().is_empty(), "{sub}");
+    }
+}
+
+/// A connection that was opened at one node goes on while another renews its session.
+#[test]
+fn a_websocket_goes_on_while_another_node_renews_its_session() {
+    let application = Application::start();
+    application.echo_upgraded("/wfgen/ws");
+    let (provider, postgres) = (Provider::shared(), Postgres::shared());
+    let database = postgres.database();
+    let long = |setup: Setup| setup.with("[session]", "lifetime", "\"24s\"");
+    let one = long(short(&application))
+        .on_postgres(postgres, &database)
+        .at(provider)
+        .start();
+    let other = long(short(&application))
+        .public_origin(one.origin())
+        .on_postgres(postgres, &database)
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let old = cookie(&one.signed_in(&new_person("socket")));
+    let line = cookie_line(&old);
+    let mut socket = Wire::connect(one.address).unwrap();
+    let handshake = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\n{line}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        one.path("/ws"),
+        one.host()
+    );
+    socket.send(handshake).unwrap();
+    assert_eq!(socket.answer_head().unwrap().status, 101);
+    let mut echoed = || {
+        socket.send("still here").unwrap();
+        assert_eq!(socket.some().unwrap(), b"still here");
+    };
+    std::thread::sleep(Duration::from_secs(10));
+    echoed();
+    std::thread::sleep(Duration::from_secs(7));
+    let there = || get(other.address, one.host(), &other.path("/x"), &line);
+    wait_for("the renewal", PATIENCE, || given(&there()).map(drop));
+    echoed();
+    run_out(&old);
+    std::thread::sleep(Duration::from_secs(2));
+    echoed();
+}
+
+/// A process that is told to stop finishes the renewals that are under way: a refresh token that was spent in vain would
+/// be the end of the session.
+#[test]
+fn a_renewal_under_way_outlives_the_order_to_stop() {
+    let application = Application::start();
+    let (provider, mut proxy, browser) = of_liar(&application);
+    std::thread::sleep(Duration::from_millis(4500));
+    provider.lie(Lie::TokenLater);
+    assert_eq!(browser.fetch(&proxy.url("/x")).status, 200);
+    std::thread::sleep(Duration::from_millis(500));
+    proxy.terminate();
+    assert_eq!(proxy.wait_until_ended(), Some(0));
+    proxy.restart();
+    provider.be_honest();
+    run_out(&cookie(&browser));
+    let answer = browser.fetch(&proxy.url("/x"));
+    assert_eq!(answer.status, 200, "{}", proxy.log());
+    assert_eq!(provider.requests().token, 2, "a sign-in and one renewal");
+}
+
+/// A node that has not seen a session before the store went away asks for it, and nobody waits for that.
+#[test]
+fn nobody_waits_for_a_store_that_confirms_nothing() {
+    let application = Application::start();
+    let (provider, mut postgres) = (Provider::shared(), Postgres::start());
+    let database = postgres.database();
+    let one = Setup::new(&application)
+        .on_postgres(&postgres, &database)
+        .at(provider)
+        .start();
+    let other = Setup::new(&application)
+        .public_origin(one.origin())
+        .on_postgres(&postgres, &database)
+        .at_issuer(&provider.issuer, one.client.clone())
+        .start();
+    let browser = one.signed_in(&new_person("moved"));
+    let line = cookie_line(&cookie(&browser));
+    postgres.stop();
+    let there = || get(other.address, one.host(), &other.path("/x"), &line).status;
+    assert_eq!(there(), 200, "the first asks");
+    let until = Instant::now() + Duration::from_secs(12);
+    while Instant::now() < until {
+        let before = Instant::now();
+        assert_eq!(there(), 200);
+        let took = before.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once the store is back it is asked for good: whoever is ended meanwhile is out.
+    postgres.start_again();
+    assert!(one.run(&["sessions", "end", "--all"]).status.success());
+    wait_for("the end", PATIENCE, || (there() == 401).then_some(()));
 }

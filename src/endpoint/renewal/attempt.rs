@@ -1,5 +1,6 @@
 //! One renewal: the lease, the provider's answer, the mapping and the new token, or what is done without them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -9,7 +10,7 @@ use crate::environment::{UnixSeconds, random_text};
 use crate::oidc::{ClaimSet, Renewing, TokenFault, VerifiedTokens, session_claims};
 use crate::provisioning::{self, Account};
 use crate::sealing::Purpose;
-use crate::session::{Due, Renewal, Renewed};
+use crate::session::{Due, Renewal, Renewed, Unkept};
 use crate::store::{Claim, Claimed};
 use crate::telemetry::RequestId;
 
@@ -37,6 +38,7 @@ pub(super) enum Outcome {
 impl Endpoints {
     /// Renews a session, or says why not.
     pub(super) async fn renew(&self, due: &Due, id: RequestId) -> Outcome {
+        let _under_way = self.renewals.read().await;
         let sid = &*due.genuine.sid;
         let claimed = match self.claimed(due, id).await {
             Ok(claimed) => claimed,
@@ -159,7 +161,9 @@ impl Endpoints {
         };
         let granted = party.refresh(&renewing, self.clock.now()).await?;
         if let Some(rotated) = granted.rotated() {
-            self.keep(due.liveness.renewal(), sid, rotated).await;
+            let former = claimed.held.refresh_token.clone();
+            self.keep(due.liveness.renewal(), sid, rotated, former)
+                .await;
         }
         let now = self.clock.now();
         let tokens = party.renewed(&granted, &renewing, now).await?;
@@ -241,8 +245,11 @@ impl Endpoints {
                 Unrenewed::Impossible("none of session.sealing_keys opens what it holds")
             })
         };
-        let refresh_token = match (renewal.unkept(), &claimed.held.refresh_token) {
-            (Some(rotated), _) => rotated,
+        let held = &claimed.held.refresh_token;
+        // Unless another node has put a newer one there since.
+        let unkept = renewal.unkept().filter(|it| it.instead_of == *held);
+        let refresh_token = match (unkept, held) {
+            (Some(unkept), _) => unkept.token.clone(),
             (None, Some(sealed)) => open(Purpose::RefreshToken, sealed)?,
             (None, None) => return Err(Unrenewed::Impossible("it has no refresh token")),
         };
@@ -252,14 +259,25 @@ impl Endpoints {
 
     /// The provider takes the former refresh token no more: the new one is kept before anything else, and in memory
     /// where the store does not answer.
-    async fn keep(&self, renewal: &Renewal, sid: &str, rotated: Secret) {
+    async fn keep(
+        &self,
+        renewal: &Arc<Renewal>,
+        sid: &str,
+        rotated: Secret,
+        instead_of: Option<Vec<u8>>,
+    ) {
         let sealed = self.sealer.seal(
             Purpose::RefreshToken,
             sid.as_bytes(),
             rotated.expose(),
             &*self.random,
         );
-        renewal.keep(Some(rotated));
+        let unkept = Arc::new(Unkept {
+            token: rotated,
+            sealed: sealed.clone(),
+            instead_of,
+        });
+        renewal.keep(Some(unkept));
         for _ in 0..TRIES {
             match self.store.keep_refresh_token(sid, &sealed).await {
                 Ok(()) => return renewal.keep(None),
@@ -267,6 +285,8 @@ impl Endpoints {
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }
+        // Other nodes read it there.
+        self.sessions.keep_later(sid, renewal);
     }
 
     /// Nothing can be learned of the session now, so nothing changes: its token is made to last until the next

@@ -41,6 +41,14 @@ pub(super) async fn answer(
         let _waiting = Waiting::begin(&shared);
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
+    let late = match shared.state.lock().unwrap().lie {
+        Some(Lie::TokenLate) => 2,
+        Some(Lie::TokenLater) => 6,
+        _ => 0,
+    };
+    if late > 0 && head.uri.path() == "/token" {
+        tokio::time::sleep(Duration::from_secs(late)).await;
+    }
     let state = shared.state.lock().unwrap();
     Ok(match head.uri.path() {
         "/.well-known/openid-configuration" => discovery(&shared.issuer, state),

@@ -59,6 +59,10 @@ pub(crate) enum Lie {
     Token500,
     Token429,
     TokenSlow,
+    /// Honest after two seconds.
+    TokenLate,
+    /// Honest after six.
+    TokenLater,
     TokenGarbage,
     TokenHtml,
     TokenInvalidGrant,

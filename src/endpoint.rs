@@ -159,7 +159,8 @@ impl Endpoints {
     pub async fn answer(&self, endpoint: Endpoint, asked: Asked) -> Response<Bytes> {
         let allow = match endpoint {
             Endpoint::Callback(_) => "GET",
-            Endpoint::Logout => "GET, HEAD, POST",
+            // HEAD asks for no page, so that nobody who sends it means to sign out.
+            Endpoint::Logout => "GET, POST",
             Endpoint::BackchannelLogout => "POST",
             Endpoint::FrontchannelLogout => "GET",
             _ => "GET, HEAD",

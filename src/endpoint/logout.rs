@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::SET_COOKIE;
-use http::{Method, Response, StatusCode};
+use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::{Asked, Endpoints, page, redirect};
 use crate::config::Secret;
@@ -15,6 +15,10 @@ use crate::sealing::Purpose;
 
 impl Endpoints {
     pub(super) async fn logout(&self, asked: &Asked) -> Response<Bytes> {
+        if is_ahead_of_the_person(asked) {
+            // Browsers use no such answer, and ask again once the person goes there.
+            return nothing_yet();
+        }
         let session = self.sid_of(asked).await;
         let done = format!("{}/logout/return", self.config.server.auth_prefix());
         let expired = self.sessions.cookies().expire_session();
@@ -123,4 +127,22 @@ impl Endpoints {
         });
         asked.method == Method::POST && opened.as_deref() == Some(b"logout")
     }
+}
+
+fn nothing_yet() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether a browser fetches what the person may open next (`Sec-Purpose`, Fetch 3.8; `Purpose` before it): an address
+/// that is typed is enough, and must not sign anybody out.
+fn is_ahead_of_the_person(asked: &Asked) -> bool {
+    ["sec-purpose", "purpose"].iter().any(|name| {
+        let purpose = asked.header(name).unwrap_or_default();
+        purpose.split([';', ',']).any(|it| it.trim() == "prefetch")
+    })
 }

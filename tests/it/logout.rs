@@ -123,6 +123,36 @@ fn the_applications_own_link_signs_out() {
     assert!(browser.cookies("wfgen_token").is_empty());
 }
 
+/// Browsers fetch ahead what a person types, or a page links: that is no wish to sign out. Nor is HEAD.
+#[test]
+fn nobody_is_signed_out_before_they_go_there() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    let mut browser = proxy.signed_in(&new_person("ahead"));
+    for (name, value) in [
+        ("Sec-Purpose", "prefetch"),
+        ("Sec-Purpose", "prefetch;prerender"),
+        ("Sec-Purpose", "prefetch;anonymous-client-ip"),
+        ("Purpose", "prefetch"),
+    ] {
+        let ahead = Sending::by_person(&proxy.url("/auth/logout")).with(name, value);
+        let answer = browser.send(&ahead);
+        assert_eq!(answer.status, 204, "{name}: {value}");
+        assert!(answer.all("set-cookie").is_empty(), "{name}: {value}");
+        assert!(answer.header("cache-control").unwrap().contains("no-store"));
+        assert_eq!(browser.fetch(&proxy.url("/page")).status, 200, "{value}");
+    }
+    let mut head = Sending::by_person(&proxy.url("/auth/logout"));
+    head.method = "HEAD".to_owned();
+    let answer = browser.send(&head);
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.header("allow"), Some("GET, POST"));
+    assert_eq!(browser.fetch(&proxy.url("/page")).status, 200);
+    browser.stop_before(&Provider::shared().issuer);
+    browser.navigate(&proxy.url("/auth/logout"));
+    assert!(browser.cookies("wfgen_token").is_empty());
+}
+
 #[test]
 fn signing_out_without_a_session_is_harmless() {
     let application = Application::start();

@@ -53,6 +53,8 @@ fn lesson_03_public_route_bypass() {
         "/wfgen/open%2fx",
         "/wfgen%2fopen/x",
         "/wfgen/open/%252e%252e/private",
+        "/wfgen/open/%25%32%65%25%32%65/private",
+        "/wfgen/open/%2541",
         "/wfgen/open/%c0%ae%c0%ae/private",
         "/wfgen/open/%u002e%u002e/private",
         "/wfgen/open/%00",

@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
@@ -87,21 +87,17 @@ enum Command {
         online: bool,
     },
     /// Show what a sign-in with these claims would do, and write nothing
+    #[command(group(ArgGroup::new("about").required(true)))]
     Explain {
         /// A JSON object of claims, or a JWT whose signature is not looked at; - is stdin
-        #[arg(
-            long,
-            value_name = "FILE",
-            required_unless_present_any = ["user", "access_token"],
-            conflicts_with_all = ["user", "access_token"]
-        )]
+        #[arg(long, value_name = "FILE", group = "about")]
         claims: Option<PathBuf>,
         /// An access token, or the JSON object of its claims: which bearer routes it opens. Its signature is not looked at;
         /// - is stdin
-        #[arg(long, value_name = "FILE", conflicts_with = "user")]
+        #[arg(long, value_name = "FILE", group = "about")]
         access_token: Option<PathBuf>,
         /// A user, with the claims of their last sign-in, while a session of theirs is kept
-        #[arg(long, value_name = "USERNAME")]
+        #[arg(long, value_name = "USERNAME", group = "about")]
         user: Option<String>,
         /// The provider that sends the claims; needed when there are several
         #[arg(long, value_name = "NAME")]

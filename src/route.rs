@@ -181,9 +181,14 @@ impl Entry {
                     self.covers(path)
                         || clarity
                             .cleaned()
-                            .is_some_and(|cleaned| self.covers(cleaned))
+                            .is_some_and(|cleaned| self.covers_cleaned(cleaned))
                 }
             }
+    }
+
+    /// With and without the slash behind which a server may have dropped the last segment.
+    fn covers_cleaned(&self, path: &str) -> bool {
+        self.covers(path) || path.strip_suffix('/').is_some_and(|it| self.covers(it))
     }
 
     fn covers(&self, path: &str) -> bool {

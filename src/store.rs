@@ -143,6 +143,14 @@ impl Store {
             .map_err(|fault| Error::new(place, fault))
     }
 
+    /// Whether [`Store::open`] could make a store that is not there yet, by this process's user. Nothing stays behind.
+    ///
+    /// # Errors
+    /// [`Error`]: the file's folder is missing or cannot be written.
+    pub fn can_be_made(place: &StorePlace) -> Result<(), Error> {
+        database::can_be_made(place).map_err(|fault| Error::new(place, fault))
+    }
+
     fn new(place: &StorePlace, pools: Pools) -> Self {
         Self(Arc::new(Shared {
             place: place.clone(),

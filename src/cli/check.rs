@@ -11,7 +11,7 @@ use crate::provisioning::scim::Receiver;
 use crate::provisioning::text::{self, TextDirectory};
 use crate::server::descriptors;
 use crate::session::TokenKeys;
-use crate::store::{Access, Store};
+use crate::store::{self, Access, Store};
 use crate::upstream;
 
 /// Clocks further apart than this make tokens fail sooner or later.
@@ -108,16 +108,17 @@ impl Checks {
         self.lines.push(format!("{verdict:<7} {what}: {detail}"));
     }
 
-    /// Looks without writing: a store that is not there yet is made by the first `run`.
+    /// Leaves nothing behind: a store that is not there yet is made by the first `run`.
     async fn store(&mut self, config: &Config) {
         let place = &config.store.place;
         let opened = Store::open_existing(place, Access::Read).await;
         let found = match &opened {
             Ok(Some(store)) => store.ping().await.map(|()| place.to_string()),
-            Ok(None) => Ok(format!("{place} has nothing in it yet; run makes it")),
-            Err(error) => return self.note("store", Err(error.to_string())),
+            Ok(None) => Store::can_be_made(place)
+                .map(|()| format!("{place} has nothing in it yet; run makes it")),
+            Err(error) => return self.note("store", Err(told(error))),
         };
-        self.note("store", found.map_err(|error| error.to_string()));
+        self.note("store", found.map_err(|error| told(&error)));
         self.files(config, opened.ok().flatten()).await;
     }
 
@@ -254,6 +255,11 @@ impl Checks {
         };
         self.note(&format!("{what}, clock"), skew);
     }
+}
+
+fn told(error: &store::Error) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}"));
+    format!("{error}{}", hint.unwrap_or_default())
 }
 
 /// How long sessions of a provider's people will be.

@@ -13,7 +13,7 @@ use super::{Failure, run, users};
 use crate::config::{self, Config};
 use crate::environment::rfc3339;
 use crate::mapping::MappedField;
-use crate::oidc::{ClaimSet, session_claims};
+use crate::oidc::{ClaimSet, EmailNotVerified, session_claims};
 use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
 use crate::sealing::{Purpose, Sealer};
 use crate::store::{Access, Store};
@@ -164,7 +164,7 @@ async fn decision(
 ) -> Result<Decision, Failure> {
     let mapped = match is_of_session(config, provider, claims) {
         true => claims.clone(),
-        false => match session_claims(claims, provider, &config.session) {
+        false => match provider_claims(config, provider, claims) {
             Ok(mapped) => mapped,
             Err(fault) => return Ok(refused(config, provider, claims, fault.to_string())),
         },
@@ -196,6 +196,36 @@ async fn decision(
         )
         .await
         .map_err(|fault| users::store_failure(&fault))
+}
+
+/// The provider's own claims as mappings read them; a hint tells where they are not what a sign-in there would send.
+fn provider_claims(
+    config: &Config,
+    provider: &config::Provider,
+    claims: &ClaimSet,
+) -> Result<ClaimSet, EmailNotVerified> {
+    let config::Provider {
+        name,
+        issuer,
+        username_claim,
+        ..
+    } = provider;
+    let other = claims
+        .get("iss")
+        .and_then(Value::as_str)
+        .filter(|iss| iss != issuer);
+    if let Some(other) = other {
+        super::eprint(&format!(
+            "hint: explained as claims of provider {name}, whose issuer is {issuer:?}; these have iss {other:?}\n"
+        ));
+    }
+    if !claims.contains_key(username_claim) {
+        super::eprint(&format!(
+            "hint: the claims have no {username_claim:?}, the username_claim of provider {name}, of which {:?} is made\n",
+            config.session.username_claim
+        ));
+    }
+    session_claims(claims, provider, &config.session)
 }
 
 /// What the user's last sign-in would do now: its claims are kept, sealed, as long as its session is.

@@ -16,9 +16,10 @@ pub enum Clarity {
         /// Decoded.
         cleaned: String,
     },
-    /// IIS may read another path: `;`, `::` (a stream of NTFS), `(S(…))` segments, segments ending in a dot or space.
+    /// A server may read another path: `;`, `::` (a stream of NTFS), `(S(…))` segments, segments ending in a dot or
+    /// space, doubled percent-encoding.
     Lenient {
-        /// The path that it may read.
+        /// The path that it may read. It ends in a slash where the last segment may be dropped whole.
         cleaned: String,
     },
 }
@@ -65,10 +66,27 @@ pub fn clarity(path: &str) -> Result<Clarity, Ambiguous> {
 }
 
 fn judged(bytes: &[u8]) -> Result<Clarity, Ambiguous> {
-    let decoded = decoded(bytes)?;
-    let text = String::from_utf8_lossy(&decoded);
+    let once = decoded(bytes)?;
+    let clarity = read(&once)?;
+    let Some(twice) = decoded_again(&once)? else {
+        return Ok(clarity);
+    };
+    match (clarity, read(&twice)?) {
+        // A rule is shown one other reading; these would be several.
+        (Clarity::Lenient { .. }, _) => Err(DOUBLED),
+        (_, Clarity::Plain) => Ok(Clarity::Plain),
+        (_, Clarity::Encoded { cleaned } | Clarity::Lenient { cleaned }) => {
+            Ok(Clarity::Lenient { cleaned })
+        }
+    }
+}
+
+/// How a lenient server may read a path without escapes.
+fn read(decoded: &[u8]) -> Result<Clarity, Ambiguous> {
+    let text = String::from_utf8_lossy(decoded);
     let mut cleaned = String::with_capacity(text.len());
     let mut lenient = false;
+    let mut dropped = false;
     for segment in text.split('/').skip(1) {
         let bare = bare(segment);
         if [segment, &bare, without_parameters(segment)]
@@ -79,11 +97,15 @@ fn judged(bytes: &[u8]) -> Result<Clarity, Ambiguous> {
         }
         let bare = bare.trim_end_matches(['.', ' ']);
         lenient |= bare.len() != segment.len();
-        // A segment that a server drops whole (a cookieless session id) leaves no slash behind.
-        if !bare.is_empty() || segment.is_empty() {
+        // A segment that a server drops whole (a cookieless session id) leaves no slash behind, but for the last.
+        dropped = bare.is_empty();
+        if !dropped {
             cleaned.push('/');
             cleaned.push_str(bare);
         }
+    }
+    if dropped {
+        cleaned.push('/');
     }
     Ok(match lenient {
         true => Clarity::Lenient { cleaned },
@@ -135,7 +157,6 @@ fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Ambiguous> {
         match byte {
             0..=0x1f | 0x7f => return Err(Ambiguous("an encoded control character")),
             b'/' | b'\\' => return Err(Ambiguous("an encoded slash")),
-            b'%' if doubled(bytes, at + 3) => return Err(Ambiguous("a doubled percent-encoding")),
             _ => plain.push(byte),
         }
         at += 3;
@@ -151,12 +172,27 @@ fn hexadecimal(bytes: &[u8], at: usize) -> Option<u8> {
     Some((digit(at)? * 16 + digit(at + 1)?) as u8)
 }
 
-/// Whether what follows an encoded `%` makes another escape of something that is refused.
-fn doubled(bytes: &[u8], at: usize) -> bool {
-    matches!(
-        hexadecimal(bytes, at),
-        Some(0..=0x1f | 0x7f | b'.' | b'/' | b'\\' | b'%')
-    )
+const DOUBLED: Ambiguous = Ambiguous("a doubled percent-encoding");
+
+/// What a server reads that decodes twice, where it reads something else: escapes that the first decoding left or made.
+fn decoded_again(once: &[u8]) -> Result<Option<Vec<u8>>, Ambiguous> {
+    let mut twice = Vec::with_capacity(once.len());
+    let mut at = 0;
+    while at < once.len() {
+        let escaped = (once[at] == b'%')
+            .then(|| hexadecimal(once, at + 1))
+            .flatten();
+        match escaped {
+            Some(0..=0x1f | 0x7f | b'.' | b'/' | b'\\' | b'%') => return Err(DOUBLED),
+            Some(byte) => twice.push(byte),
+            None => twice.push(once[at]),
+        }
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    match overlong(&twice) {
+        true => Err(Ambiguous("over-long UTF-8")),
+        false => Ok((twice.len() < once.len()).then_some(twice)),
+    }
 }
 
 /// UTF-8 that takes more bytes than it needs: how `/` and `.` used to be smuggled past filters.

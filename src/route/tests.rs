@@ -60,6 +60,11 @@ fn a_path_that_could_mean_two_things_is_refused() {
         "/wfgen/ws/%zz",
         "/wfgen/ws/%252e%252e/admin",
         "/wfgen/ws/%252f",
+        "/wfgen/ws/%25%32%66",
+        "/wfgen/ws/%25%32%65%252%65/admin",
+        "/wfgen/ws/%252541",
+        "/wfgen/ws/..%253b/admin",
+        "/wfgen/ws/..(S(%2529))/admin",
         "/wfgen/ws/%c0%ae%c0%ae/admin",
         "/wfgen/ws/%c0%afadmin",
         "/wfgen/ws/%e0%80%af",
@@ -79,6 +84,7 @@ fn a_path_that_could_mean_two_things_is_refused() {
         "/wfgen/ws/caf%E9",
         "/wfgen/ws/a%20b",
         "/wfgen/ws/100%25",
+        "/wfgen/ws/100%25%20sure",
         "/wfgen/ws/a+b",
     ] {
         assert_eq!(found(&routes, path), "Open", "{path}");
@@ -91,6 +97,7 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
         "/wfgen",
         &[
             ("/wfgen/ws/private/", Access::Deny),
+            ("/wfgen/ws/closed", Access::Deny),
             ("/wfgen/ws/", Access::Open),
         ],
     );
@@ -104,6 +111,8 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
         "/wfgen/ws/...",
         "/wfgen/ws/x%20",
         "/wfgen/ws/x::$DATA",
+        "/wfgen/ws/%2541",
+        "/wfgen/ws/%25%34%31",
     ] {
         assert_eq!(found(&routes, path), "Login", "{path}");
     }
@@ -117,6 +126,14 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
         "/wfgen/ws/(S(x))private/x",
         "/wfgen/ws/private%20/x",
         "/wfgen/ws/private%3bx/x",
+        "/wfgen/ws/%2570rivate/x",
+        "/wfgen/ws/%25%37%30rivate/x",
+        "/wfgen/ws/private%253bx/x",
+        "/wfgen/ws/priv%61te/(S(x))",
+        "/wfgen/ws/private;x/%20",
+        "/wfgen/ws/private;x/",
+        "/wfgen/ws/closed;x",
+        "/wfgen/ws/clos%65d/(S(x))",
     ] {
         assert_eq!(found(&routes, path), "Deny", "{path}");
     }

@@ -244,6 +244,16 @@ fn create(file: &Path) -> Result<(), sqlx::Error> {
     }
 }
 
+/// Whether [`open`] could make the file that is not there: a file beside it is made, and removed at once.
+pub(super) fn can_be_made(place: &StorePlace) -> Result<(), sqlx::Error> {
+    let StorePlace::Sqlite(file) = place else {
+        return Ok(());
+    };
+    let probe = file.with_extension(format!("check-{}", std::process::id()));
+    create(&probe)?;
+    Ok(std::fs::remove_file(probe)?)
+}
+
 /// One transaction around all steps: processes that start at once do them once, and a crash in the
 /// middle leaves the tables as they were.
 async fn migrate(writer: &AnyPool, dialect: Dialect) -> Result<(), sqlx::Error> {

@@ -87,6 +87,66 @@ fn a_file_that_is_missing_is_bad_configuration_and_a_wrong_option_wrong_usage() 
     assert_eq!(text(&version.stdout), expected);
 }
 
+/// `run` would end at once, so `check --online` must not say that the store is well.
+#[test]
+fn check_online_fails_where_the_store_cannot_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        |url: &str| GOOD.replace("[session]", &format!("[store]\nurl = '{url}'\n[session]"));
+    vestibule(folder.path(), &["keys", "generate", "--out", "session"]);
+    std::fs::write(folder.path().join("proxy.toml"), store("sqlite:none/v.db")).unwrap();
+    let checked = vestibule(folder.path(), &["check", "--online"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let said = text(&checked.stdout);
+    assert!(
+        said.contains("failed  store: the store none/v.db cannot be made: its folder does not exist; make the folder"),
+        "{said}"
+    );
+    std::fs::write(folder.path().join("proxy.toml"), store("sqlite:v.db")).unwrap();
+    let checked = vestibule(folder.path(), &["check", "--online"]);
+    let said = text(&checked.stdout);
+    assert!(
+        said.contains("ok      store: v.db has nothing in it yet; run makes it"),
+        "{said}"
+    );
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "proxy.toml and the key: nothing stays behind");
+}
+
+#[test]
+fn explain_tells_where_the_claims_are_not_what_the_provider_would_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = GOOD.replace("[session]", "username_claim = \"upn\"\n[session]");
+    std::fs::write(folder.path().join("proxy.toml"), named).unwrap();
+    vestibule(folder.path(), &["keys", "generate", "--out", "session"]);
+    let claims = r#"{"iss": "https://else.example.com", "sub": "1", "family_name": "Lovelace"}"#;
+    std::fs::write(folder.path().join("claims.json"), claims).unwrap();
+    let explained = vestibule(folder.path(), &["explain", "--claims", "claims.json"]);
+    assert_eq!(explained.status.code(), Some(0), "{explained:?}");
+    let said = text(&explained.stderr);
+    for hint in [
+        "hint: explained as claims of provider test, whose issuer is \"http://127.0.0.1:9000\"; these have iss \"https://else.example.com\"\n",
+        "hint: the claims have no \"upn\", the username_claim of provider test, of which \"https://api.workflowgen.com/username\" is made\n",
+    ] {
+        assert!(said.contains(hint), "{said}");
+    }
+    let nothing = vestibule(folder.path(), &["explain"]);
+    assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
+    let said = text(&nothing.stderr);
+    for option in [
+        "--claims <FILE>",
+        "--access-token <FILE>",
+        "--user <USERNAME>",
+    ] {
+        assert!(said.contains(option), "{said}");
+    }
+    let two = vestibule(
+        folder.path(),
+        &["explain", "--claims", "claims.json", "--user", "x"],
+    );
+    assert_eq!(two.status.code(), Some(2), "{two:?}");
+}
+
 /// Whoever names a file means to see that one at work.
 #[test]
 fn the_demo_takes_no_configuration() {

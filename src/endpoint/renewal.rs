@@ -5,6 +5,7 @@
 //! One renewal of a session is in flight over all nodes, and whoever waits shares its result.
 
 mod attempt;
+mod refresh_token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,29 +1,25 @@
 //! One renewal: the lease, the provider's answer, the mapping and the new token, or what is done without them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::PATIENCE;
-use crate::config::Secret;
 use crate::endpoint::Endpoints;
 use crate::environment::{UnixSeconds, random_text};
 use crate::oidc::{ClaimSet, Renewing, TokenFault, VerifiedTokens, session_claims};
 use crate::provisioning::{self, Account};
 use crate::sealing::Purpose;
-use crate::session::{Due, Renewal, Renewed, Unkept};
+use crate::session::{Due, Renewed};
 use crate::store::{Claim, Claimed};
 use crate::telemetry::RequestId;
 
 /// How often the store is asked whether another node is done.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The first pause after a renewal that was put off, in seconds; doubled from one to the next.
 const FIRST_PAUSE: i64 = 10;
 /// The longest.
 const LONGEST_PAUSE: i64 = 600;
 /// What a token outlives the pause by, so that it is renewed before it ends.
 const BEYOND_PAUSE: i64 = 30;
-/// Tries to keep a rotated refresh token at once.
-const TRIES: usize = 3;
 
 /// What came of a renewal.
 pub(super) enum Outcome {
@@ -232,63 +228,6 @@ impl Endpoints {
         }
     }
 
-    /// The refresh token and the ID token of a session.
-    fn opened(
-        &self,
-        renewal: &Renewal,
-        sid: &str,
-        claimed: &Claimed,
-    ) -> Result<(Secret, Secret), Unrenewed> {
-        let open = |purpose, sealed: &[u8]| {
-            let opened = self.sealer.open(purpose, sid.as_bytes(), sealed);
-            opened.map(Secret::new).map_err(|_| {
-                Unrenewed::Impossible("none of session.sealing_keys opens what it holds")
-            })
-        };
-        let held = &claimed.held.refresh_token;
-        // Unless another node has put a newer one there since.
-        let unkept = renewal.unkept().filter(|it| it.instead_of == *held);
-        let refresh_token = match (unkept, held) {
-            (Some(unkept), _) => unkept.token.clone(),
-            (None, Some(sealed)) => open(Purpose::RefreshToken, sealed)?,
-            (None, None) => return Err(Unrenewed::Impossible("it has no refresh token")),
-        };
-        let id_token = open(Purpose::ProviderToken, &claimed.held.id_token)?;
-        Ok((refresh_token, id_token))
-    }
-
-    /// The provider takes the former refresh token no more: the new one is kept before anything else, and in memory
-    /// where the store does not answer.
-    async fn keep(
-        &self,
-        renewal: &Arc<Renewal>,
-        sid: &str,
-        rotated: Secret,
-        instead_of: Option<Vec<u8>>,
-    ) {
-        let sealed = self.sealer.seal(
-            Purpose::RefreshToken,
-            sid.as_bytes(),
-            rotated.expose(),
-            &*self.random,
-        );
-        let unkept = Arc::new(Unkept {
-            token: rotated,
-            sealed: sealed.clone(),
-            instead_of,
-        });
-        renewal.keep(Some(unkept));
-        for _ in 0..TRIES {
-            match self.store.keep_refresh_token(sid, &sealed).await {
-                Ok(()) => return renewal.keep(None),
-                Err(error) => self.sessions.store_answers(Err(&error)),
-            }
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
-        // Other nodes read it there.
-        self.sessions.keep_later(sid, renewal);
-    }
-
     /// Nothing can be learned of the session now, so nothing changes: its token is made to last until the next
     /// try, but never beyond the session's end.
     async fn put_off(
@@ -365,7 +304,7 @@ impl Endpoints {
 }
 
 /// Why a session was not renewed.
-enum Unrenewed {
+pub(super) enum Unrenewed {
     /// Nothing was said of it; it is tried again.
     Later(String),
     /// It has to end.

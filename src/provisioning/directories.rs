@@ -1,7 +1,9 @@
 //! All directories of the configuration, compiled: who takes whom, which names nobody gets, and who may
 //! come in at all.
 
-use crate::config::{self, AccessRule, UserField};
+use std::collections::BTreeSet;
+
+use crate::config::{self, AccessRule, Source, UserField};
 use crate::mapping::{Addresses, Mapping, checked_value, claim_text};
 
 use super::Outcome;
@@ -34,6 +36,40 @@ pub(super) struct Directory {
     pub(super) rules: Option<Rules>,
 }
 
+/// `; it is made of the provider's claim "preferred_username"`: whoever mends it looks for that name at the provider.
+/// Empty where the username comes from a claim that providers send themselves.
+fn username_origin(
+    config: &config::Config,
+    directory: &config::Directory,
+    rules: &config::SelfProvisioning,
+) -> String {
+    let ours = &config.session.username_claim;
+    let mut mapped = rules.mapping.iter();
+    let mapped = mapped.find(|(field, _)| *field == UserField::Username);
+    let names = match mapped.map(|(_, rule)| &rule.source) {
+        Some(Source::Claims(names)) => names.as_slice(),
+        _ => &[],
+    };
+    if !names.contains(ours) {
+        return String::new();
+    }
+    let chosen = |it: &&config::Provider| {
+        directory.providers.is_empty() || directory.providers.contains(&it.name)
+    };
+    let theirs = config.providers.iter().filter(chosen);
+    let theirs: BTreeSet<String> = theirs
+        .filter(|it| it.username_claim != *ours)
+        .map(|it| format!("{:?}", it.username_claim))
+        .collect();
+    match theirs.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; it is made of the provider's claim {}",
+            Vec::from_iter(theirs).join(" or ")
+        ),
+    }
+}
+
 impl Directories {
     pub(super) fn new(config: &config::Config) -> Self {
         let reserved = Reserved::of(config);
@@ -45,6 +81,7 @@ impl Directories {
                 name: directory.name.clone(),
                 place,
                 mapping: Mapping::new(rules),
+                username_origin: username_origin(config, directory, rules),
                 config: rules.clone(),
                 reserved: reserved.clone(),
             }),

@@ -53,6 +53,10 @@ impl Rules {
             Some(claims) => format!("expected a value in {claims}"),
             None => "expected a value".to_owned(),
         };
-        No::refused(format!("{}: {expected}, found none", field.name())).field(field)
+        let origin = match field {
+            UserField::Username => self.username_origin.as_str(),
+            _ => "",
+        };
+        No::refused(format!("{}: {expected}, found none{origin}", field.name())).field(field)
     }
 }

@@ -30,7 +30,10 @@ impl Rules {
         let value = explanation.field(UserField::Username).map(|it| &it.value);
         match value {
             Some(Ok(Some(username))) => Ok(username),
-            Some(Err(fault)) => Err(No::refused(fault.clone()).field(UserField::Username)),
+            Some(Err(fault)) => {
+                let reason = format!("{fault}{}", self.username_origin);
+                Err(No::refused(reason).field(UserField::Username))
+            }
             _ => Err(self.missing(UserField::Username)),
         }
     }

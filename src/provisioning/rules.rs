@@ -17,6 +17,8 @@ pub(super) struct Rules {
     pub(super) place: usize,
     pub(super) config: SelfProvisioning,
     pub(super) mapping: Mapping,
+    /// Behind a message about the username: where a provider's own claim is looked for under the session's name.
+    pub(super) username_origin: String,
     /// Of all directories.
     pub(super) reserved: super::naming::Reserved,
 }

@@ -345,6 +345,32 @@ async fn lesson_04_two_subjects_never_share_a_user() {
     assert_eq!(world.users().await.len(), 2);
 }
 
+/// The provider is where it is mended, and knows no claim of the session's name.
+#[tokio::test]
+async fn a_missing_username_names_the_provider_s_claim() {
+    let ours = "https://api.workflowgen.com/username";
+    let world =
+        World::of(&FILE.replace("username = \"username\"", &format!("username = \"{ours}\"")))
+            .await;
+    let mut nobody = claims("alice");
+    nobody.as_object_mut().unwrap().remove("username");
+    let refusal = world.is_refused("1", nobody.clone()).await;
+    let origin = "; it is made of the provider's claim \"preferred_username\"";
+    assert_eq!(
+        refusal.reason,
+        format!("username: expected a value in claim \"{ours}\", found none{origin}")
+    );
+    nobody[ours] = json!(["alice"]);
+    let refusal = world.is_refused("1", nobody.clone()).await;
+    assert!(refusal.reason.ends_with(origin), "{}", refusal.reason);
+    let direct = World::new().await;
+    let refusal = direct.is_refused("1", nobody).await;
+    assert_eq!(
+        refusal.reason,
+        "username: expected a value in claim \"username\", found none"
+    );
+}
+
 #[tokio::test]
 async fn adopts_as_far_as_it_is_allowed() {
     for (adopt, unbound, bound) in [

@@ -138,6 +138,9 @@ fn identities_are_bound_unbound_and_moved_to_another_issuer() {
         403,
         "the name is bound to another identity"
     );
+    let shown = done(proxy.run(&["users", "show", &owner, "--history"]));
+    let who = format!("who came  {} {other}", provider.issuer);
+    assert!(shown.contains(&who), "whom `bind` would take: {shown}");
     done(proxy.run(&["users", "bind", &owner, "--subject", &other]));
     assert_eq!(signs_in(&proxy, &other), 200);
     let stranger = new_person("stranger");

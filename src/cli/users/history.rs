@@ -8,6 +8,7 @@ use super::{existing_store, not_written, store_failure};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::environment::rfc3339;
+use crate::provisioning::Outcome;
 use crate::store::{Access, AuditEntry, Store, User};
 
 /// Entries read at a time.
@@ -83,6 +84,10 @@ pub(super) fn write(out: &mut impl Write, history: &[AuditEntry]) -> io::Result<
             id => format!("  id {id}"),
         };
         writeln!(out, "\n{at}  {actor}  {outcome}: {}{request}", row.reason)?;
+        if outcome == Outcome::Conflict.as_str() {
+            // Not the user: whoever came under their name, as `users bind` takes them.
+            writeln!(out, "    who came  {} {}", row.issuer, row.subject)?;
+        }
         if let Some(rule) = &row.rule {
             writeln!(out, "    rule  {rule}")?;
         }

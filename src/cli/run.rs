@@ -134,9 +134,7 @@ pub(crate) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 /// A start that failed, with what to do.
 pub(crate) fn failure(fault: server::StartFault) -> Failure {
     let hint = match &fault {
-        server::StartFault::Listen { .. } => {
-            "does another installation or program listen there, or is the port below 1024"
-        }
+        server::StartFault::Listen { source, .. } => not_listening(source.kind()),
         server::StartFault::Passed { .. } | server::StartFault::Unwanted { .. } => {
             "the .socket units of the service may have ListenStream= only, with FileDescriptorName=public or admin"
         }
@@ -158,4 +156,20 @@ pub(crate) fn failure(fault: server::StartFault) -> Failure {
         | server::StartFault::Worker(_) => "vestibule check --online tells more",
     };
     Failure::new(fault.to_string()).hint(hint)
+}
+
+fn not_listening(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::AddrInUse => {
+            "another installation or program listens there: end it, or change the address"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: name one of its own, or 0.0.0.0 or [::] for all"
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege: use the socket unit, give CAP_NET_BIND_SERVICE, or take a higher port"
+        }
+        _ => "look at server.listen, server.redirect_listen and admin.listen",
+    }
 }

@@ -84,6 +84,17 @@ fn what_cannot_be_listened_on_is_said() {
     );
 }
 
+/// 192.0.2.1 is nobody's (RFC 5737).
+#[test]
+fn an_address_of_another_machine_is_told_apart() {
+    let application = Application::start();
+    let foreign = setup(&application).with("[server]", "listen", "\"192.0.2.1:18080\"");
+    fails(
+        foreign.installed().process(&[]),
+        &["cannot listen on 192.0.2.1:18080", "no such address"],
+    );
+}
+
 /// SO_REUSEPORT alone would let both listen and answer each other's requests.
 #[test]
 fn another_installations_port_is_refused() {

@@ -58,7 +58,7 @@ fn from_file(value: &Value<'_>) -> Option<Secret> {
     }
     if readable_by_all(&path) {
         value.warn(&format!(
-            "{} can be read by every user of this machine; chmod 600 it",
+            "{} can be read by every user of this machine; chmod o-rwx it",
             path.display()
         ));
     }

@@ -692,7 +692,9 @@ fn only_for_me(folder: &Path) {
 fn a_secret_that_everybody_can_read_is_warned_of() {
     let warnings = loaded(SMALLEST).warnings;
     assert!(
-        warnings.iter().any(|warning| warning.contains("chmod 600")),
+        warnings
+            .iter()
+            .any(|warning| warning.contains("chmod o-rwx")),
         "{warnings:?}"
     );
 }

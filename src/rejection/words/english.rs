@@ -138,7 +138,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             explanation: "You signed in, but the username of your account is already bound to another account here. To protect its owner, nobody else is let in under that name.",
             advice: "Use another account if you have several. If the name is yours, for example because your account was made anew, ask your administrator.",
             checks: &[
-                "`vestibule users show USERNAME` shows the identities (issuer and subject) that the username is bound to",
+                "`vestibule users show USERNAME --history` shows the identities (issuer and subject) that the username is bound to, and who came under it",
                 "A user without any identity is taken over only where `adopt` of its directory allows it",
             ],
         },

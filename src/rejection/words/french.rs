@@ -140,7 +140,7 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             explanation: "La connexion a réussi, mais le nom d’utilisateur de votre compte est déjà lié à un autre compte ici. Pour protéger son titulaire, personne d’autre n’est admis sous ce nom.",
             advice: "Utilisez un autre compte si vous en avez plusieurs. Si ce nom est le vôtre, par exemple parce que votre compte a été recréé, adressez-vous à votre administrateur.",
             checks: &[
-                "`vestibule users show USERNAME` montre les identités (émetteur et sujet) auxquelles le nom est lié",
+                "`vestibule users show USERNAME --history` montre les identités (émetteur et sujet) auxquelles le nom est lié, et qui s’est présenté sous ce nom",
                 "Un utilisateur sans identité n’est repris que si `adopt` de son annuaire le permet",
             ],
         },

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::support::application::{Application, Received};
+use crate::support::http2::Connection;
 use crate::support::provider::{Provider, new_person};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wire::{Wire, exchange};
@@ -131,6 +132,32 @@ fn lesson_01_header_aliases() {
     proxy.get("/page", &harmless);
     assert_eq!(application.last().only("x-forwarded-users"), Some("fine"));
     assert_eq!(application.last().only("remote-users"), Some("fine"));
+}
+
+/// The same over HTTP/2, which has lower-case names alone; with a session and on an open route.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lesson_01_header_aliases_over_http2() {
+    let application = Application::start();
+    let proxy = guarded(&application);
+    let user = new_person("alias2");
+    let token = proxy.signed_in(&user).cookie("wfgen_token");
+    let connection = Connection::in_the_clear(proxy.address).await;
+    for lines in evil_lines() {
+        for (below, expected) in [("/page", Some(user.as_str())), ("/open/x", None)] {
+            let mut asked = http::Request::get(proxy.url(below))
+                .header("cookie", format!("wfgen_token={token}"))
+                .header("x-fine", "yes");
+            for line in lines.lines() {
+                let (name, value) = line.split_once(": ").unwrap();
+                asked = asked.header(name.to_ascii_lowercase(), value);
+            }
+            let answer = connection.ask(asked.body(()).unwrap()).await;
+            assert_eq!(answer.status, 200, "{below}");
+            let arrived = application.last();
+            assert_eq!(arrived.only("x-fine"), Some("yes"), "others pass");
+            assert_clean(&arrived, expected);
+        }
+    }
 }
 
 /// The same on every other way: open routes, OPTIONS, other methods, upgrades, own endpoints, errors.

@@ -42,6 +42,8 @@ pub enum Kind {
     Tables,
     /// A table whose names are free.
     Map,
+    /// Where a user field comes from.
+    Source,
 }
 
 /// What holds when a key is left out.
@@ -100,6 +102,9 @@ impl Kind {
             Kind::Table => "a table",
             Kind::Tables => "a list of tables",
             Kind::Map => "a table of strings",
+            Kind::Source => {
+                "a claim's name, a list of names, or a table with claim, value or expression"
+            }
         }
     }
 }
@@ -141,7 +146,7 @@ impl Key {
     }
 }
 
-use Kind::{Bool, Duration, List, Map, Number, Secret, Size, Table, Tables, Text};
+use Kind::{Bool, Duration, List, Map, Number, Secret, Size, Source, Table, Tables, Text};
 
 /// Every key, in the reference's order.
 pub const KEYS: &[Key] = &[
@@ -289,9 +294,9 @@ pub const KEYS: &[Key] = &[
     value("directories[].new_user_status", Text, r#""active""#),
     value("directories[].max_users", Number, r#""unlimited""#),
     absent("directories[].mapping", Map),
-    required("directories[].mapping.username", Text),
-    required("directories[].mapping.name", Text),
-    absent("directories[].mapping.*", Text),
+    required("directories[].mapping.username", Source),
+    required("directories[].mapping.name", Source),
+    absent("directories[].mapping.*", Source),
     absent("directories[].mapping.*.claim", List),
     absent("directories[].mapping.*.value", Text),
     absent("directories[].mapping.*.expression", Text),

@@ -214,10 +214,12 @@ impl Endpoints {
                     None => Kind::ForeignSignIn,
                 }
             }
-            ResponseFault::OtherBinding { .. } | ResponseFault::ForeignState => Kind::ForeignSignIn,
+            // Somebody who opens the address itself, from a bookmark, is helped by starting again too.
+            ResponseFault::OtherBinding { .. }
+            | ResponseFault::ForeignState
+            | ResponseFault::WrongIssuer
+            | ResponseFault::Malformed(_) => Kind::ForeignSignIn,
             ResponseFault::NoBinding => Kind::SignInCookieMissing,
-            ResponseFault::Malformed(_) => Kind::BadRequest,
-            ResponseFault::WrongIssuer => Kind::ForeignSignIn,
             ResponseFault::Denied {
                 provider, error, ..
             } => match error.as_str() {

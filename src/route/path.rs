@@ -16,7 +16,7 @@ pub enum Clarity {
         /// Decoded.
         cleaned: String,
     },
-    /// A server may read another path: `;`, `::` (a stream of NTFS), `(S(…))` segments, segments ending in a dot or
+    /// A server may read another path: `;`, `::` and `:$` (streams of NTFS), `(S(…))` segments, segments ending in a dot or
     /// space, doubled percent-encoding.
     Lenient {
         /// The path that it may read. It ends in a slash where the last segment may be dropped whole.
@@ -54,7 +54,7 @@ pub fn clarity(path: &str) -> Result<Clarity, Ambiguous> {
             b'/' => special |= matches!(before, b'.' | b' '),
             b'.' => special |= before == b'/',
             b'%' | b';' | b'(' => special = true,
-            b':' => special |= before == b':',
+            b':' | b'$' => special |= before == b':',
             _ => {}
         }
         before = byte;
@@ -114,11 +114,8 @@ fn read(decoded: &[u8]) -> Result<Clarity, Ambiguous> {
 }
 
 fn without_parameters(segment: &str) -> &str {
-    let end = segment
-        .find(';')
-        .into_iter()
-        .chain(segment.find("::"))
-        .min();
+    let marks = [";", "::", ":$"];
+    let end = marks.iter().filter_map(|mark| segment.find(mark)).min();
     segment[..end.unwrap_or(segment.len())].trim_end_matches(' ')
 }
 

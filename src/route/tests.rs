@@ -111,6 +111,7 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
         "/wfgen/ws/...",
         "/wfgen/ws/x%20",
         "/wfgen/ws/x::$DATA",
+        "/wfgen/ws/x:$i30:$INDEX_ALLOCATION",
         "/wfgen/ws/%2541",
         "/wfgen/ws/%25%34%31",
     ] {
@@ -125,6 +126,9 @@ fn open_takes_plain_spellings_only_and_deny_takes_lenient_ones_too() {
         "/wfgen/ws/(S(x))/private/x",
         "/wfgen/ws/(S(x))private/x",
         "/wfgen/ws/private%20/x",
+        "/wfgen/ws/private::$INDEX_ALLOCATION/x",
+        "/wfgen/ws/private:$i30:$INDEX_ALLOCATION/x",
+        "/wfgen/ws/private:%24I30:%24index_allocation/x",
         "/wfgen/ws/private%3bx/x",
         "/wfgen/ws/%2570rivate/x",
         "/wfgen/ws/%25%37%30rivate/x",

@@ -292,6 +292,22 @@ fn a_changed_callback_signs_nobody_in() {
 }
 
 /// The response is bound to the browser that asked for it.
+/// Somebody who keeps the address as a bookmark is helped to sign in, not told about request headers.
+#[test]
+fn a_callback_without_an_answer_leads_to_a_new_sign_in() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    for query in ["", "?", "?code=1", "?state=1&state=2&code=1", "?x=1"] {
+        let answer = proxy
+            .browser()
+            .visit(&proxy.url(&format!("/auth/callback{query}")));
+        assert_eq!(answer.status, 400, "{query}");
+        let page = answer.text();
+        assert!(page.contains("/wfgen/auth/login"), "{query}: {page}");
+    }
+    assert!(proxy.users().is_empty());
+}
+
 #[test]
 fn a_callback_without_its_cookie_signs_nobody_in() {
     let application = Application::start();

@@ -1,6 +1,7 @@
 //! `[directories.mapping]`: which claim becomes which user field.
 
 use crate::config::file::Section;
+use crate::config::keys::Kind;
 use crate::config::slip::nearest;
 use crate::config::value::Value;
 use crate::config::{FieldRule, Missing, Source, Sync, UserField};
@@ -52,10 +53,7 @@ fn claims(value: &Value<'_>) -> Option<Vec<String>> {
                 false => Some(names),
             }
         }
-        _ => value.refuse(
-            "a claim's name, a list of names, or a table with claim, value or expression",
-            "",
-        ),
+        _ => value.refuse(Kind::Source.expected(), ""),
     }
 }
 

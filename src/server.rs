@@ -2,6 +2,7 @@
 //! listening socket (SO_REUSEPORT) and its own connections to the application; sign-ins, the store and
 //! the admin listener run on the control runtime.
 
+mod background;
 mod connection;
 mod deadline;
 pub(crate) mod descriptors;
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::admin;
 use crate::assertion::{self, Assertions};
 use crate::bearer::Bearers;
 use crate::config::Config;
@@ -43,14 +43,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::Servers;
 
 use installation::Installation;
-use listener::AdminSocket;
 pub use passed_sockets::PassedSockets;
 pub use tls::TlsFault;
 
-/// How often ended sessions are read from the store.
-const FOLLOW_ENDS: Duration = Duration::from_secs(1);
-/// How often the store is tidied and the gauges are set.
-const KEEP_HOUSE: Duration = Duration::from_secs(10);
 /// Answers say `Connection: close` for this long before idle connections are closed, so that requests
 /// on their way still arrive.
 const LINGER: Duration = Duration::from_millis(1500);
@@ -157,7 +152,7 @@ pub async fn serve(
     let (sockets, public) = listener::public(&config, &mut passed, &installation)?;
     let redirects = listener::redirects(&config, &installation)?;
     let draining = Arc::new(AtomicBool::new(false));
-    let mut background = keep_up(&endpoints, admin, &draining);
+    let mut background = background::keep_up(&endpoints, admin, &draining);
     let acceptor = tls.map(|(acceptor, files)| {
         let (clock, metrics) = (Arc::clone(&endpoints.clock), Arc::clone(&metrics));
         background.push(tokio::spawn(files.follow(clock, metrics)));
@@ -197,7 +192,7 @@ pub async fn serve(
     let now = SystemClock.now();
     if let Err(error) = endpoints
         .store
-        .keep_house(now, audit_before(&config, now))
+        .keep_house(now, background::audit_before(&config, now))
         .await
     {
         tracing::warn!(%error, "last log-ins are not recorded");
@@ -266,105 +261,6 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         form_room: Default::default(),
         config: Arc::clone(config),
     })
-}
-
-/// Everything that runs beside requests: discovery, ended sessions, housekeeping, the admin listener.
-fn keep_up(
-    endpoints: &Arc<Endpoints>,
-    admin: Option<AdminSocket>,
-    draining: &Arc<AtomicBool>,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let parties = endpoints
-        .parties
-        .iter()
-        .map(|party| tokio::spawn(Arc::clone(party).stay_discovered()));
-    let mut tasks: Vec<_> = parties.collect();
-    tasks.extend(
-        (0..endpoints.servers.count())
-            .map(|index| tokio::spawn(Arc::clone(&endpoints.servers).stay_checked(index))),
-    );
-    let listener = Arc::clone(endpoints);
-    tasks.push(tokio::spawn(async move {
-        let heard = |sid: &str| listener.sessions.heard_of_end(sid);
-        listener.store.tell_ends(heard).await;
-    }));
-    let (follower, keeper) = (Arc::clone(endpoints), Arc::clone(endpoints));
-    tasks.push(tokio::spawn(async move {
-        loop {
-            // The sessions room tells the log; the next round tries again.
-            let _ = follower.sessions.follow_ends(follower.clock.now()).await;
-            set_gauges(&follower);
-            tokio::time::sleep(FOLLOW_ENDS).await;
-        }
-    }));
-    let opened = Arc::clone(endpoints);
-    tasks.push(tokio::spawn(async move {
-        loop {
-            // Whoever follows ended sessions tells the log of a store that does not answer.
-            let _ = opened.sessions.follow_opened(opened.clock.now()).await;
-            tokio::time::sleep(FOLLOW_ENDS).await;
-        }
-    }));
-    if endpoints.config.takes_access_tokens() {
-        let (bearers, clock) = (Arc::clone(&endpoints.bearers), Arc::clone(&endpoints.clock));
-        tasks.push(tokio::spawn(async move {
-            loop {
-                // Whoever follows ended sessions tells the log of a store that does not answer.
-                let _ = bearers.follow(clock.now()).await;
-                tokio::time::sleep(FOLLOW_ENDS).await;
-            }
-        }));
-    }
-    tasks.push(tokio::spawn(async move {
-        loop {
-            keep_house(&keeper).await;
-            tokio::time::sleep(KEEP_HOUSE).await;
-        }
-    }));
-    if !endpoints.outbox.is_empty() {
-        tasks.push(tokio::spawn(Arc::clone(&endpoints.outbox).deliver()));
-    }
-    for directory in &endpoints.text_directories {
-        let (directory, metrics) = (Arc::clone(directory), Arc::clone(&endpoints.metrics));
-        tasks.push(tokio::spawn(directory.follow(move |name, outcome| {
-            metrics.directory_file(name, outcome.as_str());
-        })));
-    }
-    if let Some(socket) = admin {
-        let (endpoints, draining) = (Arc::clone(endpoints), Arc::clone(draining));
-        tasks.push(tokio::spawn(async move {
-            admin::serve(socket.listening().await, endpoints, draining).await;
-        }));
-    }
-    tasks
-}
-
-fn set_gauges(endpoints: &Endpoints) {
-    endpoints.metrics.store_up(endpoints.sessions.store_is_up());
-    for party in endpoints.parties.iter() {
-        endpoints
-            .metrics
-            .provider_up(party.name(), party.availability().is_ok());
-    }
-}
-
-async fn keep_house(endpoints: &Endpoints) {
-    let now = endpoints.clock.now();
-    let kept = endpoints
-        .store
-        .keep_house(now, audit_before(&endpoints.config, now))
-        .await;
-    if let Ok(pending) = endpoints.store.pending_pushes().await {
-        endpoints.metrics.push_pending(pending);
-    }
-    match (kept, endpoints.store.live_sessions(now).await) {
-        (Ok(()), Ok(live)) => endpoints.metrics.sessions(live),
-        (Err(error), _) | (_, Err(error)) => endpoints.sessions.store_answers(Err(&error)),
-    }
-}
-
-fn audit_before(config: &Config, now: i64) -> i64 {
-    now.saturating_sub(config.store.audit_retention.as_secs() as i64)
 }
 
 fn set_up_tls(config: &Config) -> Result<Option<(tls::Acceptor, tls::Files)>, TlsFault> {

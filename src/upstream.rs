@@ -41,7 +41,7 @@ use body::{Progress, RequestBody};
 use expectation::Decision;
 pub use fault::Fault;
 use fault::is_lost;
-use headers::ResponseHeaders;
+use headers::{Present, ResponseHeaders};
 use informational::Rules;
 use patience::{Over, Patience};
 use pool::{Lease, Pool};
@@ -149,14 +149,8 @@ impl Application {
             true => Rc::clone(&self.no_progress),
             false => Rc::default(),
         };
-        let mut request = request.map(|body| {
-            RequestBody::new(
-                body,
-                self.body_size,
-                Rc::clone(&progress),
-                Rc::clone(&self.identity),
-            )
-        });
+        let mut request =
+            request.map(|body| RequestBody::new(body, self.body_size, &progress, &self.identity));
         if let Some(decision) = &expectation {
             request.body_mut().awaits(decision.clone());
         }
@@ -179,14 +173,15 @@ impl Application {
         self.metrics.upstream(started.elapsed());
         // RFC 9110 2.5: ours, not the application's.
         *response.version_mut() = http::Version::HTTP_11;
-        let judged = headers::judge(&response, client.is_some());
+        let present = Present::of(response.headers());
+        let judged = headers::judge(&response, present, client.is_some());
         let bad = matches!(
             response.status(),
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
         );
         lease.pool().count(bad || judged.is_err(), started);
         judged.map_err(|reason| Fault::broken(lease.pool(), reason))?;
-        if let Some(scheme) = headers::bound_sign_in(&response) {
+        if let Some(scheme) = headers::bound_sign_in(&response, present) {
             // The connection goes with its lease.
             return Err(Fault::bound_sign_in(lease.pool(), scheme));
         }
@@ -194,7 +189,7 @@ impl Application {
         let protocol = switches(&response).then(|| response.headers_mut().remove(UPGRADE));
         self.rules
             .headers
-            .to_browser(response.headers_mut(), &self.metrics);
+            .to_browser(response.headers_mut(), present, &self.metrics);
         self.rules.headers.frame(response.headers_mut());
         if let Some(refusal) = expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
@@ -296,8 +291,8 @@ impl Application {
             sent = unsent.is_none();
             *request = unsent.or_else(|| {
                 let lost = repeatable && is_lost(refused.error());
-                let body = || RequestBody::none(progress, &self.identity);
-                lost.then(|| connection.spare.request(body())).flatten()
+                lost.then(|| connection.spare.request(RequestBody::none()))
+                    .flatten()
             });
             if new || request.is_none() {
                 let fault = Fault::of(pool, refused.error(), progress);

@@ -1,3 +1,4 @@
+use http::Method;
 use http::header::{CONTENT_LENGTH, TE};
 use proptest::prelude::*;
 

@@ -111,10 +111,11 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 /// The method that a preflight asks about.
 pub(super) fn asked_about(method: &Method, headers: &HeaderMap) -> Option<Method> {
+    if !is_preflight(method, headers) {
+        return None;
+    }
     let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-    is_preflight(method, headers)
-        .then(|| Method::from_bytes(asked.as_bytes()).ok())
-        .flatten()
+    Method::from_bytes(asked.as_bytes()).ok()
 }
 
 /// The token in the one Authorization field (RFC 6750 2.1; RFC 9110 11.1: schemes have no case). Other schemes are no

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::reader::Reader;
@@ -60,16 +60,22 @@ impl Proxy {
             let rejection = Rejection::of(Kind::RuleDenied);
             return self.reject(rejection, &stripped, reader.id, AccessLabel::Login, route);
         }
-        if let Some(form) = self
-            .endpoints
-            .sessions
-            .cookies()
-            .form_value(stripped.headers())
-        {
+        if let Some(form) = self.form_value(stripped.headers(), &found) {
             let form = form.to_owned();
             return Box::pin(self.form_of(&form, stripped, &found, route, reader)).await;
         }
         self.forward_as(&found, stripped, route, reader).await
+    }
+
+    /// The id of a kept form that a request's cookies name.
+    fn form_value<'h>(&'h self, headers: &'h HeaderMap, found: &Found) -> Option<&'h str> {
+        let only = headers
+            .get(COOKIE)
+            .filter(|_| headers.len() == headers.keys_len());
+        match only.is_some_and(|only| found.remembered.has_passed(only)) {
+            true => None,
+            false => self.endpoints.sessions.cookies().form_value(headers),
+        }
     }
 
     /// Forwards as the session's user.

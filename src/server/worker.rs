@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::Phase;
@@ -51,16 +50,24 @@ pub(super) fn start(
     let room = Arc::new(Room::new(endpoints.config.server.limits.connections));
     let control = Handle::current();
     let begin = |(index, sockets): (usize, Vec<PublicSocket>)| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let (endpoints, control) = (Arc::clone(endpoints), control.clone());
         let (access_log, tls) = (access_log.cloned(), tls.cloned());
         let (metrics, phase, room) = (metrics.worker(index), phase.clone(), Arc::clone(&room));
         let (sender, ended) = oneshot::channel();
+        let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
+                // It stays on its thread: tasks are queued without a lock.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default());
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    // Whoever starts the workers waits for this.
+                    Err(error) => return drop(begun.send(Err(error))),
+                };
+                let _ = begun.send(Ok(()));
                 let server = endpoints.config.server.clone();
                 let access_log = access_log.map(AccessLog::new);
                 let counted = Arc::clone(&metrics);
@@ -70,22 +77,24 @@ pub(super) fn start(
                 let acceptor = Acceptor::new(front, &server, metrics, phase, room);
                 let acceptor = Rc::new(acceptor);
                 let (open, phase) = (acceptor.open.clone(), acceptor.phase.clone());
-                let local = LocalSet::new();
-                local.spawn_local(following);
+                runtime.spawn_local(following);
                 if let Some(log) = &access_log {
-                    local.spawn_local(Rc::clone(log).keep_handing_on());
+                    runtime.spawn_local(Rc::clone(log).keep_handing_on());
                 }
                 for socket in sockets {
-                    local.spawn_local(Rc::clone(&acceptor).accept(socket));
+                    runtime.spawn_local(Rc::clone(&acceptor).accept(socket));
                 }
                 drop(acceptor);
-                local.block_on(&runtime, open.all_closed(phase));
+                runtime.block_on(open.all_closed(phase));
+                drop(runtime);
                 if let Some(log) = access_log {
                     log.finish();
                 }
                 // The receiver is gone when nobody waits for the end any more.
                 let _ = sender.send(());
             })?;
+        let gone = || std::io::Error::other("a worker's thread broke as it started");
+        has_begun.recv().map_err(|_| gone())??;
         Ok(Worker { ended })
     };
     sockets.into_iter().enumerate().map(begin).collect()

@@ -1,12 +1,17 @@
 //! Our cookies: reading them from a request, knowing their other spellings, and setting and expiring
 //! them (RFC 6265).
 
+use std::sync::LazyLock;
+
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
-use memchr::memmem;
+use memchr::memmem::Finder;
 use percent_encoding::percent_decode;
 
 use crate::config::Config;
+
+/// In every field that may have a form's cookie.
+static FORM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_form="));
 
 /// Names and attributes of our cookies.
 #[derive(Debug, Clone)]
@@ -89,7 +94,7 @@ impl Cookies {
     pub fn form_value<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h str> {
         let mut fields = headers.get_all(COOKIE).iter();
         // Nearly every request has none: that is to be found out quickly.
-        let named = |field: &HeaderValue| memmem::find(field.as_bytes(), b"_form=").is_some();
+        let named = |field: &HeaderValue| FORM.find(field.as_bytes()).is_some();
         fields
             .any(named)
             .then(|| random_value(headers, &self.form))?

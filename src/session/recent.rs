@@ -15,8 +15,10 @@ use crate::assertion::{Assertions, Stamp, Stamping};
 use crate::config::Config;
 use crate::environment::UnixSeconds;
 
-/// How many sessions a worker keeps at hand: at most 4 MiB of tokens.
+/// How many sessions a worker keeps at hand: at most 4 MiB of tokens, and as much of cookies.
 const SLOTS: usize = 1024;
+/// Bytes of a Cookie field that is kept.
+const LONGEST_COOKIE: usize = 2 * 1024;
 
 /// A session as one worker knows it.
 #[derive(Debug)]
@@ -26,6 +28,16 @@ pub struct Remembered {
     stamp: Stamp,
     /// When it was put here: a request was noted then.
     noted_at: UnixSeconds,
+    passed: RefCell<Option<Passed>>,
+}
+
+/// A request's only Cookie field, which names no kept form, and what the application gets in its place: browsers send the same one again
+/// and again, and looking through it costs more than comparing it.
+#[derive(Debug)]
+struct Passed {
+    field: Box<[u8]>,
+    /// `None` where it passes as it came.
+    changed: Option<HeaderValue>,
 }
 
 impl Remembered {
@@ -39,9 +51,38 @@ impl Remembered {
         &self.session
     }
 
+    /// Whether the same Cookie field was looked through before: it names no kept form.
+    pub fn has_passed(&self, field: &HeaderValue) -> bool {
+        let passed = self.passed.borrow();
+        passed.as_ref().is_some_and(|passed| passed.is_of(field))
+    }
+
+    /// What became of the same Cookie field before: `Some(None)` where it passes as it came.
+    pub fn passed(&self, field: &HeaderValue) -> Option<Option<HeaderValue>> {
+        let passed = self.passed.borrow();
+        let passed = passed.as_ref().filter(|passed| passed.is_of(field))?;
+        Some(passed.changed.clone())
+    }
+
+    /// Remembers what became of a Cookie field in which this session's token came first, and which names no kept form.
+    pub fn remember_passed(&self, field: &HeaderValue, changed: Option<HeaderValue>) {
+        // A copy: the field itself would hold on to all that was read with it.
+        let field = field.as_bytes();
+        if field.len() <= LONGEST_COOKIE {
+            let field = field.into();
+            self.passed.replace(Some(Passed { field, changed }));
+        }
+    }
+
     /// The identity headers, ready made.
     pub fn stamp(&self) -> &[(HeaderName, HeaderValue)] {
         self.stamp.headers()
+    }
+}
+
+impl Passed {
+    fn is_of(&self, field: &HeaderValue) -> bool {
+        *self.field == *field.as_bytes()
     }
 }
 
@@ -104,6 +145,7 @@ impl Recent {
             stamp: self.stamping.stamp(&session.values, asserted, now),
             noted_at,
             session,
+            passed: RefCell::default(),
         });
         self.slots.borrow_mut()[slot(token)] = Some(Rc::clone(&remembered));
         remembered

@@ -174,9 +174,13 @@ pub(super) enum BodyFault {
     Unwanted,
 }
 
-/// A request's body on its way to the application.
-pub(super) struct RequestBody {
-    inner: Option<Arriving>,
+/// A request's body on its way to the application. In a box, and most requests have none: hyper keeps room for 32
+/// requests on each connection, and moves them about.
+pub(super) struct RequestBody(Option<Box<Passing>>);
+
+/// A body that there is.
+struct Passing {
+    inner: Arriving,
     left: Option<u64>,
     expectation: Option<Expectation>,
     progress: Rc<Progress>,
@@ -187,34 +191,34 @@ impl RequestBody {
     pub(super) fn new(
         inner: Arriving,
         limit: Option<u64>,
-        progress: Rc<Progress>,
-        identity: Rc<Identity>,
+        progress: &Rc<Progress>,
+        identity: &Rc<Identity>,
     ) -> Self {
-        Self {
-            inner: (!inner.is_empty()).then_some(inner),
+        let passing = |inner| Passing {
+            inner,
             left: limit,
             expectation: None,
-            progress,
-            identity,
-        }
+            progress: Rc::clone(progress),
+            identity: Rc::clone(identity),
+        };
+        let some = (!inner.is_empty()).then_some(inner);
+        Self(some.map(|inner| Box::new(passing(inner))))
     }
 
     /// Nothing of it is read before the application has decided.
     pub(super) fn awaits(&mut self, decision: Decision) {
-        self.expectation = Some(Expectation::new(decision));
-    }
-
-    /// The body of a request that has none.
-    pub(super) fn none(progress: &Rc<Progress>, identity: &Rc<Identity>) -> Self {
-        Self {
-            inner: None,
-            left: None,
-            expectation: None,
-            progress: Rc::clone(progress),
-            identity: Rc::clone(identity),
+        if let Some(passing) = &mut self.0 {
+            passing.expectation = Some(Expectation::new(decision));
         }
     }
 
+    /// The body of a request that has none.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl Passing {
     fn admit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
         self.progress.moved.set(Some(Instant::now()));
         match frame.into_data() {
@@ -248,24 +252,23 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let this = &mut *self;
-        let Some(inner) = &mut this.inner else {
+        let Some(passing) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        if let Some(expectation) = &mut this.expectation {
+        if let Some(expectation) = &mut passing.expectation {
             let wanted = std::task::ready!(expectation.poll(cx));
-            this.expectation = None;
+            passing.expectation = None;
             if !wanted {
-                this.inner = None;
+                self.0 = None;
                 return Poll::Ready(Some(Err(BodyFault::Unwanted)));
             }
         }
-        let polled = inner.body.poll_frame(cx);
-        self.progress.waiting.set(polled.is_pending());
+        let polled = passing.inner.body.poll_frame(cx);
+        passing.progress.waiting.set(polled.is_pending());
         match std::task::ready!(polled) {
-            Some(Ok(frame)) => Poll::Ready(Some(self.admit(frame))),
+            Some(Ok(frame)) => Poll::Ready(Some(passing.admit(frame))),
             Some(Err(error)) => {
-                self.progress.broken.set(true);
+                passing.progress.broken.set(true);
                 Poll::Ready(Some(Err(BodyFault::Broken(error))))
             }
             None => Poll::Ready(None),
@@ -273,13 +276,16 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Arriving::is_empty)
+        let passing = self.0.as_ref();
+        passing.is_none_or(|passing| passing.inner.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Arriving::size_hint)
+        let passing = self.0.as_ref();
+        passing.map_or_else(
+            || SizeHint::with_exact(0),
+            |passing| passing.inner.size_hint(),
+        )
     }
 }
 

@@ -51,33 +51,25 @@ impl ResponseHeaders {
         }
     }
 
-    pub(super) fn to_browser(&self, headers: &mut HeaderMap, metrics: &WorkerMetrics) {
-        // Most answers have none of these: one look at each name tells.
-        let (mut connection, mut hop, mut sets_cookies, mut leads_on) =
-            (false, false, false, false);
-        for name in headers.keys() {
-            match name.as_str() {
-                "connection" => connection = true,
-                "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade" => {
-                    hop = true;
-                }
-                "set-cookie" => sets_cookies = true,
-                "location" => leads_on = true,
-                _ => {}
-            }
-        }
-        if connection {
+    /// `present` is of the same headers.
+    pub(super) fn to_browser(
+        &self,
+        headers: &mut HeaderMap,
+        present: Present,
+        metrics: &WorkerMetrics,
+    ) {
+        if present.connection {
             without_named_fields(headers);
         }
-        if hop {
+        if present.hop {
             for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
                 headers.remove(name);
             }
         }
-        if sets_cookies {
+        if present.cookies {
             self.drop_our_cookies(headers, metrics);
         }
-        let location = headers.get(LOCATION).filter(|_| leads_on);
+        let location = headers.get(LOCATION).filter(|_| present.location);
         if let Some(location) = location.and_then(|location| self.public_location(location)) {
             headers.insert(LOCATION, location);
         }
@@ -160,15 +152,52 @@ fn without_named_fields(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields of a response that something is done about. Most answers have none of them: one look at each name tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Present {
+    connection: bool,
+    /// Others that belong to the connection.
+    hop: bool,
+    coding: bool,
+    cookies: bool,
+    location: bool,
+    challenge: bool,
+}
+
+impl Present {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => present.connection = true,
+                "keep-alive" | "proxy-connection" | "te" | "upgrade" => present.hop = true,
+                "transfer-encoding" => (present.hop, present.coding) = (true, true),
+                "set-cookie" => present.cookies = true,
+                "location" => present.location = true,
+                "www-authenticate" => present.challenge = true,
+                _ => {}
+            }
+        }
+        present
+    }
+}
+
 /// Refuses a response that could end in two places (RFC 9112 6.3), whose body would lose a coding with
 /// this hop (RFC 9112 6.1), whose status means nothing (RFC 9110 15), or that nobody asked for.
-pub(super) fn judge<B>(response: &Response<B>, may_switch: bool) -> Result<(), &'static str> {
+pub(super) fn judge<B>(
+    response: &Response<B>,
+    present: Present,
+    may_switch: bool,
+) -> Result<(), &'static str> {
     let (status, headers) = (response.status(), response.headers());
     if status == StatusCode::SWITCHING_PROTOCOLS && !may_switch {
         return Err("it switched protocols unasked");
     }
     if status.as_u16() > 599 {
         return Err("its status is above 599");
+    }
+    if !present.coding {
+        return Ok(());
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -182,7 +211,10 @@ pub(super) fn judge<B>(response: &Response<B>, may_switch: bool) -> Result<(), &
 }
 
 /// The sign-in of the connection that a response asks for or goes on with, whatever its status (RFC 4559 4).
-pub(super) fn bound_sign_in<B>(response: &Response<B>) -> Option<&'static str> {
+pub(super) fn bound_sign_in<B>(response: &Response<B>, present: Present) -> Option<&'static str> {
+    if !present.challenge {
+        return None;
+    }
     let fields = response.headers().get_all(WWW_AUTHENTICATE);
     fields
         .iter()

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::Client;
-use super::headers::ResponseHeaders;
+use super::headers::{Present, ResponseHeaders};
 use crate::telemetry::metrics::WorkerMetrics;
 
 /// Heads that are handed on for one request; an application that sends more only slows itself down.
@@ -78,7 +78,10 @@ impl Ear {
 
 /// As HTTP/1.1 writes it, without what belongs to the connection or sets a cookie of ours.
 fn written(status: StatusCode, mut headers: HeaderMap, rules: &Rules) -> Vec<u8> {
-    rules.headers.to_browser(&mut headers, &rules.metrics);
+    let present = Present::of(&headers);
+    rules
+        .headers
+        .to_browser(&mut headers, present, &rules.metrics);
     headers.remove(CONTENT_LENGTH);
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();

@@ -126,3 +126,56 @@ fn two_instances_on_one_host_keep_apart() {
     assert_eq!(one.users()[0]["username"], json!(user));
     assert_eq!(two.users()[0]["username"], json!(user));
 }
+
+/// A worker remembers what became of a Cookie field; nothing of one field may come with another.
+#[test]
+fn each_request_brings_its_own_cookies_however_often_they_were_seen() {
+    let application = Application::start();
+    let proxy = Setup::new(&application)
+        .with("[server]", "workers", "1")
+        .at(Provider::shared())
+        .start();
+    let (ada, bob) = (new_person("ada"), new_person("bob"));
+    let tokens = [&ada, &bob].map(|person| {
+        let browser = proxy.signed_in(person);
+        browser.cookie("wfgen_token")
+    });
+    application.forget();
+    let long = "x".repeat(3000);
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for token in &tokens {
+            for (sent, arrives) in [
+                (
+                    format!("wfgen_token={token}"),
+                    format!("wfgen_token={token}"),
+                ),
+                (
+                    format!("wfgen_token={token}; a={round}"),
+                    format!("wfgen_token={token}; a={round}"),
+                ),
+                (
+                    format!("wfgen_token_sign_in=s; wfgen_token={token}; b=1"),
+                    format!("b=1; wfgen_token={token}"),
+                ),
+                (
+                    format!("wfgen_token={token}; wfgen_token_sign_in=s; wfgen_token_form=f; c=1"),
+                    format!("c=1; wfgen_token={token}"),
+                ),
+                (
+                    format!("wfgen_token={token}; Wfgen_Token=forged; d={long}"),
+                    format!("d={long}; wfgen_token={token}"),
+                ),
+            ] {
+                proxy.get("/x", &format!("Cookie: {sent}\r\n"));
+                expected.push(arrives);
+            }
+        }
+    }
+    let received = application.received();
+    let arrived: Vec<_> = received
+        .iter()
+        .map(|it| it.all("cookie").join(" & "))
+        .collect();
+    assert_eq!(arrived, expected);
+}

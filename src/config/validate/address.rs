@@ -102,10 +102,26 @@ pub(super) fn issuer(value: &Value<'_>) -> Option<String> {
         return value.refuse(expected, &issuer);
     }
     let url = http_url(value, text, expected)?;
+    if is_of_many_tenants(&url) {
+        return value
+            .not_supported_yet("the issuer of one tenant, with its id in the place of that name");
+    }
     if url.scheme() == "http" && !is_loopback(&url) {
         value.warn("whoever is on the way to the provider can sign in as anybody; use https");
     }
     Some(text.to_owned())
+}
+
+/// Whether this is a name for several tenants of Entra ID: no token says so of itself, and discovery neither.
+fn is_of_many_tenants(issuer: &Url) -> bool {
+    let clouds = [
+        "login.microsoftonline.com",
+        "login.microsoftonline.us",
+        "login.partner.microsoftonline.cn",
+    ];
+    let tenant = issuer.path_segments().and_then(|mut it| it.next());
+    issuer.host_str().is_some_and(|host| clouds.contains(&host))
+        && tenant.is_some_and(|it| matches!(it, "common" | "organizations" | "consumers"))
 }
 
 /// An absolute http or https URL without user, query and fragment.

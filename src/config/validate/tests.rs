@@ -384,6 +384,16 @@ fn what_is_not_built_is_said_to_be() {
         ),
         (
             "[[providers]]",
+            "issuer = \"https://login.microsoftonline.com/common/v2.0\"",
+            "providers[0].issuer",
+        ),
+        (
+            "[[providers]]",
+            "issuer = \"https://login.microsoftonline.us/organizations/v2.0\"",
+            "providers[0].issuer",
+        ),
+        (
+            "[[providers]]",
             "issuer_tenants = [\"x\"]",
             "providers[0].issuer_tenants",
         ),

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use super::{Failure, run};
-use crate::config::{self, Config, Lifetime, Session, show_duration};
+use crate::config::{self, Config, Lifetime, Session, StorePlace, show_duration};
 use crate::environment::{Clock, SystemClock};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::provisioning::scim::Receiver;
@@ -113,7 +113,10 @@ impl Checks {
         let place = &config.store.place;
         let opened = Store::open_existing(place, Access::Read).await;
         let found = match &opened {
-            Ok(Some(store)) => store.ping().await.map(|()| place.to_string()),
+            Ok(Some(store)) => match store.ping().await {
+                Ok(()) => can_be_written(place).await.map(|()| place.to_string()),
+                Err(error) => Err(error),
+            },
             Ok(None) => Store::can_be_made(place)
                 .map(|()| format!("{place} has nothing in it yet; run makes it")),
             Err(error) => return self.note("store", Err(told(error))),
@@ -255,6 +258,16 @@ impl Checks {
         };
         self.note(&format!("{what}, clock"), skew);
     }
+}
+
+/// Without sign-ins a store that can only be read looks whole: the server keeps its sessions and makes none.
+async fn can_be_written(place: &StorePlace) -> Result<(), store::Error> {
+    let Some(store) = Store::open_existing(place, Access::Write).await? else {
+        return Ok(());
+    };
+    let written = store.can_be_written(SystemClock.now()).await;
+    store.close().await;
+    written
 }
 
 fn told(error: &store::Error) -> String {

@@ -99,10 +99,17 @@ fn a_store_that_is_read_only() {
     let proxy = Setup::usual(&application);
     let browser = proxy.signed_in(&new_person("signed-in"));
     let files = Frozen(["vestibule.db", "vestibule.db-wal"].map(|name| proxy.file(name)));
+    let checked = || proxy.run(&["check", "--online"]);
+    assert!(checked().status.success());
     files.set("+i");
     is_in_trouble(&proxy, &browser);
+    let told = checked();
+    assert!(!told.status.success());
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("failed  store: "), "{told}");
     files.set("-i");
     heals(&proxy);
+    assert!(checked().status.success());
     assert_eq!(proxy.users().len(), 2);
 }
 

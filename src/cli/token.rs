@@ -1,7 +1,8 @@
 //! `token inspect` and `token compare`: what session tokens say, so that WorkflowGen's own and ours can be laid side by
 //! side. Values are shown, since they are what is asked for; a signature never is, and no secret.
 
-use std::collections::BTreeSet;
+mod comparison;
+
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -19,8 +20,6 @@ use crate::session::TokenKeys;
 const LARGEST: u64 = 64 * 1024;
 /// Claims that are times (RFC 7519 4.1, OpenID Connect Core 2 and 5.1).
 const TIMES: [&str; 5] = ["exp", "iat", "nbf", "auth_time", "updated_at"];
-/// Claims that no two tokens share: that they are there, and of one type, is what can be compared.
-const VARYING: [&str; 7] = ["exp", "iat", "nbf", "auth_time", "nonce", "jti", "sid"];
 
 /// A token, taken apart and not believed.
 struct Token {
@@ -67,11 +66,11 @@ pub(super) fn compare(config: &Config, files: [&Path; 2], json: bool) -> Result<
     }
     let a = Token::read(config, files[0])?;
     let b = Token::read(config, files[1])?;
-    let rows = rows(&a, &b);
+    let rows = comparison::rows(&a, &b);
     let mut out = io::stdout().lock();
     match json {
-        true => write_compared_json(&mut out, &rows),
-        false => write_compared(&mut out, &rows),
+        true => comparison::write_json(&mut out, &rows),
+        false => comparison::write(&mut out, &rows),
     }
     .or_else(not_written)?;
     match rows.iter().filter(|row| row.differs()).count() {
@@ -210,97 +209,6 @@ fn checks(token: &Token, session: &config::Session, now: UnixSeconds) -> Vec<Che
     ]
 }
 
-/// A field of two tokens.
-struct Row {
-    part: &'static str,
-    name: String,
-    a: Option<Value>,
-    b: Option<Value>,
-    difference: &'static str,
-}
-
-impl Row {
-    fn new(
-        part: &'static str,
-        name: &str,
-        a: Option<Value>,
-        b: Option<Value>,
-        varies: bool,
-    ) -> Self {
-        let difference = match (&a, &b) {
-            (Some(_), None) => "only-a",
-            (None, Some(_)) => "only-b",
-            (Some(a), Some(b)) if kind(a) != kind(b) => "type",
-            (a, b) if a == b => "none",
-            _ if varies => "varies",
-            _ => "value",
-        };
-        Self {
-            part,
-            name: name.to_owned(),
-            a,
-            b,
-            difference,
-        }
-    }
-
-    fn differs(&self) -> bool {
-        !matches!(self.difference, "none" | "varies")
-    }
-}
-
-fn rows(a: &Token, b: &Token) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (part, one, other) in [
-        ("header", &a.header, &b.header),
-        ("claims", &a.claims, &b.claims),
-    ] {
-        let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
-        for name in names {
-            let varies = part == "claims" && VARYING.contains(&name.as_str());
-            rows.push(Row::new(
-                part,
-                name,
-                one.get(name).cloned(),
-                other.get(name).cloned(),
-                varies,
-            ));
-        }
-    }
-    let lifetime = |token: &Token| Some(json!(token.time("exp")?.checked_sub(token.time("iat")?)?));
-    let signer = |token: &Token| {
-        Some(json!(
-            token
-                .signed_by
-                .as_ref()
-                .map_or("no session key", |_| "a session key")
-        ))
-    };
-    rows.push(Row::new(
-        "token",
-        "exp - iat, seconds",
-        lifetime(a),
-        lifetime(b),
-        false,
-    ));
-    rows.push(Row::new(
-        "token",
-        "signature, bytes",
-        Some(json!(a.signature_bytes)),
-        Some(json!(b.signature_bytes)),
-        false,
-    ));
-    rows.push(Row::new("token", "signed by", signer(a), signer(b), false));
-    rows.push(Row::new(
-        "token",
-        "length, bytes",
-        Some(json!(a.bytes)),
-        Some(json!(b.bytes)),
-        true,
-    ));
-    rows
-}
-
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -379,46 +287,4 @@ fn write_inspected_json(out: &mut impl Write, token: &Token, checks: &[Check]) -
         "signature": {"bytes": token.signature_bytes, "session_key": token.signed_by}, "checks": checks,
     });
     writeln!(out, "{shown:#}")
-}
-
-fn write_compared(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
-    for row in rows {
-        let side = |value: &Option<Value>| match value {
-            Some(value) => format!("{} {}", kind(value), shown_claim(&row.name, value)),
-            None => "absent".to_owned(),
-        };
-        let (a, b) = (side(&row.a), side(&row.b));
-        let name = format!("{} {}", row.part, shown_name(&row.name));
-        match row.difference {
-            "none" => writeln!(out, "   {name}: {a}")?,
-            "varies" => writeln!(
-                out,
-                " ~ {name}: of one type, differs between any two tokens\n      A {a}\n      B {b}"
-            )?,
-            difference => writeln!(
-                out,
-                "!! {name}: {}\n      A {a}\n      B {b}",
-                words(difference)
-            )?,
-        }
-    }
-    Ok(())
-}
-
-fn words(difference: &str) -> &'static str {
-    match difference {
-        "only-a" => "only A has it",
-        "only-b" => "only B has it",
-        "type" => "another type",
-        _ => "another value",
-    }
-}
-
-fn write_compared_json(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
-    let fields: Vec<_> = rows
-        .iter()
-        .map(|row| json!({"part": row.part, "name": row.name, "difference": row.difference, "a": row.a, "b": row.b}))
-        .collect();
-    let same = !rows.iter().any(Row::differs);
-    writeln!(out, "{:#}", json!({"same": same, "fields": fields}))
 }

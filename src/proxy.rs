@@ -2,6 +2,7 @@
 //! skipped check does not compile: [`Stripped`] before anything is looked at, a `Session` that was
 //! verified, an `Outgoing` that bears the identity of exactly that session.
 
+mod answer;
 mod bearer;
 mod body;
 mod form;
@@ -17,8 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -32,8 +32,9 @@ use crate::session::Recent;
 use crate::telemetry::access::{AccessLog, Line};
 use crate::telemetry::metrics::{AccessLabel, WorkerMetrics};
 use crate::telemetry::{RequestId, RequestIds};
-use crate::upstream::{Application, Arriving, Body, Fault};
+use crate::upstream::{Application, Arriving, Body};
 
+use answer::{Answer, hidden, moved};
 use host::{Host, Hosts};
 use origin::Origins;
 use reader::Reader;
@@ -55,14 +56,6 @@ pub struct Proxy {
     control: Handle,
     ids: RequestIds,
     metrics: Arc<WorkerMetrics>,
-}
-
-/// What becomes of a request, with the label under which it is counted.
-struct Answer {
-    response: Response<Body>,
-    access: AccessLabel,
-    /// The route's path, where the request's own must not be logged.
-    hidden_path: Option<String>,
 }
 
 impl Proxy {
@@ -248,23 +241,6 @@ impl Proxy {
         }
     }
 
-    /// Refused before any route had a say.
-    fn turned_away(
-        &self,
-        rejection: Rejection,
-        stripped: &Stripped<Arriving>,
-        id: RequestId,
-    ) -> Answer {
-        let in_doubt = rejection.kind == Kind::BadRequest;
-        let mut answer = self.reject(rejection, stripped, id, AccessLabel::None, None);
-        if in_doubt {
-            // Where one message ends is in doubt, so nothing that follows is read as another.
-            let close = HeaderValue::from_static("close");
-            answer.response.headers_mut().insert(CONNECTION, close);
-        }
-        answer
-    }
-
     async fn open(
         &self,
         stripped: Stripped<Arriving>,
@@ -316,103 +292,8 @@ impl Proxy {
             }
         }
     }
-
-    fn forwarded(
-        &self,
-        answer: Result<Response<Body>, Fault>,
-        reader: &Reader,
-        access: AccessLabel,
-        route: Option<&config::Route>,
-    ) -> Answer {
-        let response = answer.unwrap_or_else(|fault| {
-            let kind = match fault {
-                Fault::Unreachable { .. } | Fault::Broken { .. } => Kind::ApplicationUnreachable,
-                Fault::BoundSignIn { .. } => Kind::ConnectionSignIn,
-                Fault::Slow { .. } => Kind::ApplicationSlow,
-                Fault::BodyTooLarge => Kind::BodyTooLarge,
-                Fault::BodySlow { .. } => Kind::RequestTimeout,
-                Fault::BodyBroken => Kind::BadRequest,
-            };
-            let path = route
-                .filter(|route| !route.log_path)
-                .map_or(reader.uri.path(), |route| &route.path);
-            let context = Context {
-                id: reader.id,
-                client: reader.client,
-                method: &reader.method,
-                path,
-                headers: &reader.headers(),
-            };
-            self.endpoints
-                .write(
-                    &Rejection::because(kind, fault),
-                    &context,
-                    reader.repeatable_address(),
-                )
-                .map(Body::own)
-        });
-        Answer {
-            response,
-            access,
-            hidden_path: hidden(route),
-        }
-    }
-
-    fn reject<B>(
-        &self,
-        rejection: Rejection,
-        stripped: &Stripped<B>,
-        id: RequestId,
-        access: AccessLabel,
-        route: Option<&config::Route>,
-    ) -> Answer {
-        let path = route
-            .filter(|route| !route.log_path)
-            .map_or(stripped.uri().path(), |route| &route.path);
-        let (method, headers) = (stripped.method(), stripped.headers());
-        let context = Context {
-            id,
-            client: stripped.client(),
-            method,
-            path,
-            headers,
-        };
-        let response = self
-            .endpoints
-            .write(&rejection, &context, None)
-            .map(Body::own);
-        Answer {
-            response,
-            access,
-            hidden_path: hidden(route),
-        }
-    }
 }
 
 fn audience(stripped: &Stripped<Arriving>) -> Audience {
     Audience::of(stripped.method(), stripped.headers())
-}
-
-fn hidden(route: Option<&config::Route>) -> Option<String> {
-    route
-        .filter(|route| !route.log_path)
-        .map(|route| route.path.clone())
-}
-
-fn moved(status: StatusCode, path: &str, query: Option<&str>) -> Answer {
-    let target = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let mut response = Response::new(Body::own(Bytes::new()));
-    *response.status_mut() = status;
-    // A path with control characters was refused before; the front page is a safe second.
-    let location = HeaderValue::from_bytes(target.as_bytes());
-    let location = location.unwrap_or(HeaderValue::from_static("/"));
-    response.headers_mut().insert(LOCATION, location);
-    Answer {
-        response,
-        access: AccessLabel::None,
-        hidden_path: None,
-    }
 }

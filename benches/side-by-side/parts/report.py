@@ -33,6 +33,8 @@ def machine(binary):
     if tool("oauth2-proxy"):
         found.append(f"oauth2-proxy {OAUTH2_PROXY_VERSION[1:]}")  # built as a module, it does not know its own
     own = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
+    if "trained" in Path(binary).parts:
+        own += " of benches/trained-build"
     now = datetime.datetime.now(datetime.UTC)
     return ", ".join([*found, f"{own} ({head.stdout.strip()})"]) + f"; {now:%Y-%m-%d %H:%M} UTC"
 

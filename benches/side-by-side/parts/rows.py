@@ -3,6 +3,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,9 +149,21 @@ class Unsupported(Failure):
     """This build refuses the row's configuration."""
 
 
+def patiently(signing_in, seconds=15):
+    """A proxy that has just begun may not know its provider yet."""
+    last = time.monotonic() + seconds
+    while True:
+        try:
+            return signing_in()
+        except Failure:
+            if time.monotonic() > last:
+                raise
+            time.sleep(1)
+
+
 def sign_in(running, row):
     """A session from a real sign-in, which the application must have been told of."""
-    page, running.cookie = Browser().sign_in(f"{running.origin}/whoami")
+    page, running.cookie = patiently(lambda: Browser().sign_in(f"{running.origin}/whoami"))
     if "alice" not in page and "auth=Bearer" not in page:
         raise Failure(f"{row.name}: the application was not told who signed in: {page[:200]}")
     status, _, _ = request("GET", f"{running.origin}/k1")

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod explain;
+mod input;
 mod keys;
 mod run;
 mod sessions;

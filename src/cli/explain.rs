@@ -2,13 +2,14 @@
 
 mod access_token;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use super::input::{self, Unread};
 use super::{Failure, run, users};
 use crate::config::{self, Config};
 use crate::environment::rfc3339;
@@ -62,29 +63,16 @@ pub(super) fn explain(
 }
 
 fn read(claims: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match claims == Path::new("-") {
-        true => io::stdin()
-            .lock()
-            .take(LARGEST + 1)
-            .read_to_string(&mut text),
-        false => std::fs::File::open(claims)
-            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
-    };
-    read.map_err(|fault| {
-        Failure::new(format!(
-            "the claims in {} cannot be read: {fault}",
-            claims.display()
-        ))
-        .hint("name a file that holds a JSON object or a JWT, or - for stdin")
-    })?;
-    match text.len() as u64 > LARGEST {
-        true => Err(Failure::new(format!(
-            "expected at most {LARGEST} bytes of claims in {}, found more",
-            claims.display()
-        ))),
-        false => Ok(text),
-    }
+    let shown = claims.display();
+    input::text(claims, LARGEST).map_err(|unread| match unread {
+        Unread::Fault(fault) => {
+            Failure::new(format!("the claims in {shown} cannot be read: {fault}"))
+                .hint("name a file that holds a JSON object or a JWT, or - for stdin")
+        }
+        Unread::TooLarge => Failure::new(format!(
+            "expected at most {LARGEST} bytes of claims in {shown}, found more"
+        )),
+    })
 }
 
 /// A JSON object, or the payload of a JWT. Messages hold positions, never content: it may be a token.

@@ -3,7 +3,7 @@
 
 mod comparison;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::input::{self, Unread};
 use super::users::not_written;
 use crate::config::{self, Config};
 use crate::environment::{Clock as _, SystemClock, UnixSeconds, rfc3339};
@@ -140,23 +141,13 @@ impl Token {
 
 /// Messages hold no content: it is a token.
 fn read(file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match file == Path::new("-") {
-        true => io::stdin()
-            .lock()
-            .take(LARGEST + 1)
-            .read_to_string(&mut text),
-        false => std::fs::File::open(file)
-            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
-    };
     let shown = file.display();
-    read.map_err(|fault| unusable(format!("the token in {shown} cannot be read: {fault}")))?;
-    match text.len() as u64 > LARGEST {
-        true => Err(unusable(format!(
-            "expected at most {LARGEST} bytes in {shown}, found more"
-        ))),
-        false => Ok(text),
-    }
+    input::text(file, LARGEST).map_err(|unread| {
+        unusable(match unread {
+            Unread::Fault(fault) => format!("the token in {shown} cannot be read: {fault}"),
+            Unread::TooLarge => format!("expected at most {LARGEST} bytes in {shown}, found more"),
+        })
+    })
 }
 
 fn checks(token: &Token, session: &config::Session, now: UnixSeconds) -> Vec<Check> {

@@ -15,7 +15,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-const GOOD: &str = r#"[server]
+/// The smallest good file, with its key beside it in `session`.
+pub(crate) const SMALLEST: &str = r#"[server]
 public_url = "http://127.0.0.1:8080/wfgen"
 [upstream]
 servers = ["http://127.0.0.1:8081"]
@@ -35,7 +36,7 @@ name = "family_name"
 #[test]
 fn check_of_a_good_file_prints_ok_and_the_warnings_apart() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("proxy.toml"), GOOD).unwrap();
+    std::fs::write(folder.path().join("proxy.toml"), SMALLEST).unwrap();
     let made = vestibule(folder.path(), &["keys", "generate", "--out", "session"]);
     assert!(made.status.success(), "{made:?}");
     assert!(made.stdout.is_empty());
@@ -52,7 +53,7 @@ fn check_of_a_good_file_prints_ok_and_the_warnings_apart() {
 #[test]
 fn a_bad_file_ends_with_64_and_every_fault() {
     let folder = tempfile::tempdir().unwrap();
-    let bad = GOOD.replace("[upstream]", "lisen = \"x\"\nworkers = 'many'\n[upstream]");
+    let bad = SMALLEST.replace("[upstream]", "lisen = \"x\"\nworkers = 'many'\n[upstream]");
     std::fs::write(folder.path().join("other.toml"), bad).unwrap();
     for command in [&["check"][..], &["run"], &["users", "list"]] {
         let arguments = [command, &["-c", "other.toml"]].concat();
@@ -92,7 +93,7 @@ fn a_file_that_is_missing_is_bad_configuration_and_a_wrong_option_wrong_usage() 
 fn check_online_fails_where_the_store_cannot_be_made() {
     let folder = tempfile::tempdir().unwrap();
     let store =
-        |url: &str| GOOD.replace("[session]", &format!("[store]\nurl = '{url}'\n[session]"));
+        |url: &str| SMALLEST.replace("[session]", &format!("[store]\nurl = '{url}'\n[session]"));
     vestibule(folder.path(), &["keys", "generate", "--out", "session"]);
     std::fs::write(folder.path().join("proxy.toml"), store("sqlite:none/v.db")).unwrap();
     let checked = vestibule(folder.path(), &["check", "--online"]);
@@ -116,7 +117,7 @@ fn check_online_fails_where_the_store_cannot_be_made() {
 #[test]
 fn explain_tells_where_the_claims_are_not_what_the_provider_would_send() {
     let folder = tempfile::tempdir().unwrap();
-    let named = GOOD.replace("[session]", "username_claim = \"upn\"\n[session]");
+    let named = SMALLEST.replace("[session]", "username_claim = \"upn\"\n[session]");
     std::fs::write(folder.path().join("proxy.toml"), named).unwrap();
     vestibule(folder.path(), &["keys", "generate", "--out", "session"]);
     let claims = r#"{"iss": "https://else.example.com", "sub": "1", "family_name": "Lovelace"}"#;
@@ -209,7 +210,7 @@ fn generated_keys_are_taken() {
             algorithm,
         ];
         assert!(vestibule(folder.path(), &arguments).status.success());
-        let text = GOOD
+        let text = SMALLEST
             .replace("\"session\"", &format!("{algorithm:?}"))
             .replace(
                 "[session]",

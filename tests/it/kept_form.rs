@@ -93,6 +93,33 @@ fn lesson_21_a_form_that_meets_an_ended_session_is_delivered_once() {
     assert_eq!(posts(&application).len(), 1);
 }
 
+/// Requests of the page's scripts bring the same cookies before the navigation does: the form is looked for all the same.
+#[test]
+fn a_form_is_found_after_other_requests_with_its_cookies() {
+    let application = Application::start();
+    let proxy = Setup::new(&application)
+        .with("[server]", "workers", "1")
+        .at(Provider::shared())
+        .start();
+    let user = new_person("scripted");
+    let mut browser = proxy.signed_in(&user);
+    end_all(&proxy, &browser);
+    browser.stop_before(&Provider::shared().issuer);
+    browser.follow(form(&proxy, "/form/save", URLENCODED, b"a=1"));
+    let form = browser.cookie("wfgen_token_form");
+    let token = proxy.signed_in(&user).cookie("wfgen_token");
+    application.forget();
+    let cookies = format!("Cookie: wfgen_token={token}; wfgen_token_form={form}\r\n");
+    for _ in 0..2 {
+        assert_eq!(proxy.get("/x", &cookies).status, 200);
+    }
+    let navigation = format!(
+        "{cookies}Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n"
+    );
+    assert_eq!(proxy.get("/form/save", &navigation).status, 200);
+    assert_eq!(posts(&application).len(), 1, "{}", proxy.log());
+}
+
 #[test]
 fn files_are_kept_to_the_byte() {
     let application = Application::start();

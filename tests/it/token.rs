@@ -7,24 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
+use crate::command_line::SMALLEST;
+
 const USERNAME: &str = "https://api.workflowgen.com/username";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-const TOML: &str = r#"[server]
-public_url = "http://127.0.0.1:8080/wfgen"
-[upstream]
-servers = ["http://127.0.0.1:8081"]
-[[providers]]
-name = "test"
-issuer = "http://127.0.0.1:9000"
-client_id = "vestibule"
-[session]
-keys = [{ id = "1", secret = { file = "session" } }]
-[[directories]]
-name = "SELF_PROVISIONING"
-[directories.mapping]
-username = "https://api.workflowgen.com/username"
-name = "family_name"
-"#;
 
 fn claims(more: &Value) -> Value {
     let now = SystemTime::now()
@@ -58,7 +44,7 @@ fn signed(claims: &Value, key: &str) -> String {
 
 fn installed(tokens: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [("proxy.toml", TOML), ("session", KEY)]
+    for (name, text) in [("proxy.toml", SMALLEST), ("session", KEY)]
         .iter()
         .chain(tokens)
     {

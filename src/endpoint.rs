@@ -43,7 +43,7 @@ use crate::upstream::Servers;
 pub use audience::Audience;
 pub use kept_form::{Delivery, FormRoom, KeptForm, is_form};
 use recurrence::Recurrence;
-pub use renewal::Recognised;
+pub use renewal::{Recognised, Unrenewable};
 
 /// Longest return address; a longer one becomes the base path.
 const LONGEST_RETURN: usize = 1536;
@@ -91,6 +91,8 @@ pub struct Endpoints {
     pub recurrence: Recurrence,
     /// Held for reading by each renewal that is under way: a process that stops waits for them.
     pub renewals: tokio::sync::RwLock<()>,
+    /// What was said of sessions that nothing renews.
+    pub unrenewable: Unrenewable,
     /// Memory for forms that are kept.
     pub form_room: FormRoom,
 }

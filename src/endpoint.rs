@@ -160,6 +160,7 @@ impl Endpoints {
     /// Answers a request to an own endpoint.
     pub async fn answer(&self, endpoint: Endpoint, asked: Asked) -> Response<Bytes> {
         let allow = match endpoint {
+            // HEAD changes nothing (RFC 9110 9.2.1), so it must not spend the code of a sign-in.
             Endpoint::Callback(_) => "GET",
             // HEAD asks for no page, so that nobody who sends it means to sign out.
             Endpoint::Logout => "GET, POST",
@@ -167,6 +168,12 @@ impl Endpoints {
             Endpoint::FrontchannelLogout => "GET",
             _ => "GET, HEAD",
         };
+        // What is not there is not there for any method.
+        if let Endpoint::Callback(Some(name)) = &endpoint
+            && self.parties.by_name(name).is_none()
+        {
+            return self.reject(&asked, &Rejection::of(Kind::NotFound), None);
+        }
         if !allow.split(", ").any(|method| asked.method == method) {
             return self.reject(
                 &asked,

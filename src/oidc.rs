@@ -15,6 +15,7 @@ mod refresh;
 mod request;
 mod signature;
 mod state;
+mod token_answer;
 mod transport;
 mod user_info;
 mod wording;

@@ -1,11 +1,10 @@
 //! Who we are to the token endpoint where that is proved by a signature (`private_key_jwt`, OpenID Connect Core 9;
 //! RFC 7523 2.2 and 3), and what to look at where a provider does not take it.
 //!
-//! `aud` is the token endpoint's URL, alone. Core says that it should be; Okta takes nothing else there, AD FS neither,
-//! Entra ID takes it, and so does every provider that passed the conformance tests of OpenID Connect or FAPI 1.0. The
-//! issuer, which newer profiles (FAPI 2.0, rfc7523bis) ask for, is refused by the first two. Those profiles mean to keep
-//! a provider from having us address another one: here an assertion goes nowhere but to the very URL that it names,
-//! and no redirect is followed.
+//! `aud` is the token endpoint's URL, alone. Core says that it should be; Microsoft's own client sends it to Entra ID and
+//! AD FS, and clients that sent the issuer to Okta and AD FS were refused. Newer profiles (FAPI 2.0, rfc7523bis) ask for
+//! the issuer, to keep a provider from having us address another one: here an assertion goes nowhere but to the very
+//! URL that it names, and no redirect is followed.
 
 use jsonwebtoken::Algorithm;
 use openidconnect::core::{CoreClientAuthMethod, CoreJwsSigningAlgorithm};

@@ -210,7 +210,7 @@ pub const KEYS: &[Key] = &[
         Text,
         r#""client_secret_basic""#,
     ),
-    absent("providers[].private_key", Secret).not_yet(&[]),
+    absent("providers[].private_key", Secret),
     value("providers[].subject_claim", Text, r#""sub""#),
     value(
         "providers[].scopes",

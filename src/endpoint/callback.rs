@@ -78,7 +78,8 @@ impl Endpoints {
             .parties
             .by_name(response.provider())
             .ok_or_else(unknown)?;
-        let tokens = party.redeem(response, now).await.map_err(not_redeemed)?;
+        let redeemed = party.redeem(response, &*self.random, now).await;
+        let tokens = redeemed.map_err(not_redeemed)?;
         let claims = session_claims(tokens.claims.set(), party.config(), &self.config.session)
             .map_err(|fault| {
                 Rejection::because(
@@ -267,6 +268,12 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             provider: down.provider.clone(),
         },
         TokenFault::Refused { provider, error } => Kind::ProviderRefused {
+            provider: provider.clone(),
+            error: error.clone(),
+        },
+        TokenFault::ClientRefused {
+            provider, error, ..
+        } => Kind::ClientRefused {
             provider: provider.clone(),
             error: error.clone(),
         },

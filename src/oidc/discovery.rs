@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::keys::check_keys;
-use super::redemption::TokenAnswer;
 use super::request::OFFLINE_ACCESS;
+use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::{ProviderDown, RelyingParty};
 use crate::config::{self, ClientAuthentication};
@@ -222,7 +222,10 @@ impl RelyingParty {
         let secret = client_secret(&self.provider)?.map(ClientSecret::new);
         let auth_type = match self.provider.client_authentication {
             ClientAuthentication::Basic => AuthType::BasicAuth,
-            ClientAuthentication::Post | ClientAuthentication::None => AuthType::RequestBody,
+            // The assertion goes with the request that needs one.
+            ClientAuthentication::Post
+            | ClientAuthentication::PrivateKeyJwt
+            | ClientAuthentication::None => AuthType::RequestBody,
         };
         let redirect = RedirectUrl::new(self.redirect_uri.clone())
             .map_err(|error| format!("server.public_url: expected a URL ({error})"))?;
@@ -237,7 +240,9 @@ impl RelyingParty {
 /// The client secret as the text that goes over the wire; none where the client sends none.
 pub(super) fn client_secret(provider: &config::Provider) -> Result<Option<String>, String> {
     match (&provider.client_secret, provider.client_authentication) {
-        (None, _) | (_, ClientAuthentication::None) => Ok(None),
+        (None, _) | (_, ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt) => {
+            Ok(None)
+        }
         (Some(secret), _) => String::from_utf8(secret.expose().to_vec())
             .map(Some)
             .map_err(|_| "client_secret: expected UTF-8 text, found other bytes".to_owned()),

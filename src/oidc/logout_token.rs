@@ -99,7 +99,9 @@ impl RelyingParties {
                     LogoutFault::Later(fault.to_string())
                 }
                 TokenFault::Invalid { reason, .. } => LogoutFault::Invalid(reason),
-                TokenFault::Refused { error, .. } => LogoutFault::Invalid(error),
+                TokenFault::Refused { error, .. } | TokenFault::ClientRefused { error, .. } => {
+                    LogoutFault::Invalid(error)
+                }
             })?;
         party.checked(&signed, now).map_err(LogoutFault::Invalid)
     }

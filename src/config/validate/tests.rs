@@ -1,4 +1,5 @@
 mod assertion;
+mod client_key;
 
 use std::path::{Path, PathBuf};
 
@@ -367,16 +368,6 @@ fn slips_of_expressions_point_into_the_file() {
 #[test]
 fn what_is_not_built_is_said_to_be() {
     let cases = [
-        (
-            "[[providers]]",
-            "client_authentication = \"private_key_jwt\"",
-            "providers[0].client_authentication",
-        ),
-        (
-            "[[providers]]",
-            "private_key = { file = \"x\" }",
-            "providers[0].private_key",
-        ),
         (
             "[[providers]]",
             "issuer = \"https://a/{tenantid}/v2.0\"",

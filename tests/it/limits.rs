@@ -235,6 +235,45 @@ fn a_client_that_takes_nothing_of_its_answer_is_closed() {
     }
 }
 
+/// Whoever is only silent stays connected, for longer than the other was given.
+#[test]
+fn an_upgraded_client_that_takes_nothing_is_closed() {
+    let application = Application::start();
+    let proxy = setup(&application)
+        .with("[server.limits]", "idle_timeout", "\"2s\"")
+        .start_unready();
+    const SWITCHING: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    application.answer_early("/wfgen/open/endless", |_, stream| {
+        stream.write_all(SWITCHING)?;
+        loop {
+            stream.write_all(&[b'x'; 64 * 1024])?;
+        }
+    });
+    application.answer_early("/wfgen/open/silent", |_, stream| {
+        stream.write_all(SWITCHING)?;
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte)?;
+        stream.write_all(&byte)?;
+        Ok(false)
+    });
+    let open = |to: &str| {
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        let head = request(&proxy).replace("/open/x", to);
+        let fields = "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        wire.send(head.replace("\r\n\r\n", fields)).unwrap();
+        assert_eq!(wire.answer_head().unwrap().status, 101);
+        wire
+    };
+    let (mut silent, _endless) = (open("/open/silent"), open("/open/endless"));
+    assert_eq!(proxy.metric("vestibule_connections", &[]), 2.0);
+    wait_for("the end of one", PATIENCE, || {
+        (proxy.metric("vestibule_connections", &[]) <= 1.0).then_some(())
+    });
+    silent.send("y").unwrap();
+    assert_eq!(silent.some().unwrap(), b"y");
+}
+
 #[test]
 fn a_client_that_takes_its_answer_slowly_is_not_closed() {
     let application = Application::start();

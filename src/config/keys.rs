@@ -233,7 +233,7 @@ pub const KEYS: &[Key] = &[
     ),
     value("providers[].clock_skew", Duration, r#""30s""#),
     value("providers[].logout", Text, r#""provider""#),
-    value("providers[].issuer_tenants", List, "[]").not_yet(&["[]"]),
+    value("providers[].issuer_tenants", List, "[]"),
     value("providers[].ca", Text, r#""""#),
     value("providers[].access_token_audience", Text, r#""""#),
     value(

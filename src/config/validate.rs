@@ -7,6 +7,7 @@
 mod address;
 mod assertion;
 mod directory;
+mod issuer;
 mod operator;
 mod provider;
 mod push;

@@ -273,6 +273,10 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             provider: provider.clone(),
             error: error.clone(),
         },
+        TokenFault::OtherTenant { .. } => refused(
+            &"your organisation is not among those whose people may come in here",
+            Some("tid".to_owned()),
+        ),
         TokenFault::Invalid { provider, .. } | TokenFault::UnknownKey { provider, .. } => {
             Kind::TokenInvalid {
                 provider: provider.clone(),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Secret;
+use super::{Issuer, Secret};
 
 /// One of `[[providers]]`.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Unique; lower-case letters, digits and `-`.
     pub name: String,
-    /// As the discovery document says it, to the letter.
-    pub issuer: String,
+    /// Who makes its tokens.
+    pub issuer: Issuer,
     /// Our client identifier there.
     pub client_id: String,
     /// `None`: a public client.

@@ -4,6 +4,7 @@
 mod access_token;
 mod authorization;
 mod claims;
+mod client_assertion;
 mod discovery;
 mod id_token;
 mod keys;
@@ -86,14 +87,24 @@ pub enum TokenFault {
     /// Network, 5xx, time-out: the provider's availability. 503.
     #[error(transparent)]
     Down(#[from] ProviderDown),
-    /// The token endpoint said no, such as `invalid_grant` for a replayed code. 403 unless the
-    /// fault is ours (`invalid_client`), which the operator must mend.
+    /// The token endpoint said no, such as `invalid_grant` for a replayed code. 403.
     #[error("the token endpoint of provider {provider} refused: {error}")]
     Refused {
         /// Its name in the configuration.
         provider: String,
         /// RFC 6749 5.2 error code, cut and cleaned.
         error: String,
+    },
+    /// The token endpoint does not know us (`invalid_client`, `unauthorized_client`): nobody signs in until the
+    /// operator mends the configuration or the registration. 403.
+    #[error("the token endpoint of provider {provider} refused this client: {error}; {advice}")]
+    ClientRefused {
+        /// Its name in the configuration.
+        provider: String,
+        /// RFC 6749 5.2 error code, cut and cleaned.
+        error: String,
+        /// What to look at, here and there.
+        advice: String,
     },
     /// The signature names a key that is not known, and the provider could not be asked for newer ones: its key set
     /// did not answer, or did a moment ago. 403, since anybody can make up a name.
@@ -198,6 +209,11 @@ impl RelyingParty {
             false => format!("callback/{}", provider.name),
         };
         discovery::client_secret(provider)?;
+        if provider.client_authentication == config::ClientAuthentication::PrivateKeyJwt
+            && provider.private_key.is_none()
+        {
+            return Err("private_key: expected a key to sign by, found none".to_owned());
+        }
         Ok(Self {
             redirect_uri: config.server.endpoint_url(&callback),
             logout_return: config.server.endpoint_url("logout/return"),

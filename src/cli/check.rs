@@ -232,6 +232,9 @@ impl Checks {
             false => Ok(report.common_algorithms.join(", ")),
         };
         self.note(&format!("{what}, algorithms"), common);
+        if let Some(known) = &report.client_authentication {
+            self.note(&format!("{what}, client authentication"), known.clone());
+        }
         let user_info = match report.user_info_lacks {
             true => {
                 Err("user_info = \"always\", but the provider has no userinfo_endpoint".to_owned())

@@ -81,7 +81,8 @@ impl Endpoints {
             .parties
             .by_name(response.provider())
             .ok_or_else(unknown)?;
-        let tokens = party.redeem(response, now).await.map_err(not_redeemed)?;
+        let redeemed = party.redeem(response, &*self.random, now).await;
+        let tokens = redeemed.map_err(not_redeemed)?;
         let claims = session_claims(tokens.claims.set(), party.config(), &self.config.session)
             .map_err(|fault| {
                 Rejection::because(
@@ -277,6 +278,12 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             &"your organisation is not among those whose people may come in here",
             Some("tid".to_owned()),
         ),
+        TokenFault::ClientRefused {
+            provider, error, ..
+        } => Kind::ClientRefused {
+            provider: provider.clone(),
+            error: error.clone(),
+        },
         TokenFault::Invalid { provider, .. } | TokenFault::UnknownKey { provider, .. } => {
             Kind::TokenInvalid {
                 provider: provider.clone(),

@@ -230,7 +230,10 @@ impl RelyingParty {
         let secret = client_secret(&self.provider)?.map(ClientSecret::new);
         let auth_type = match self.provider.client_authentication {
             ClientAuthentication::Basic => AuthType::BasicAuth,
-            ClientAuthentication::Post | ClientAuthentication::None => AuthType::RequestBody,
+            // The assertion goes with the request that needs one.
+            ClientAuthentication::Post
+            | ClientAuthentication::PrivateKeyJwt
+            | ClientAuthentication::None => AuthType::RequestBody,
         };
         let redirect = RedirectUrl::new(self.redirect_uri.clone())
             .map_err(|error| format!("server.public_url: expected a URL ({error})"))?;
@@ -245,7 +248,9 @@ impl RelyingParty {
 /// The client secret as the text that goes over the wire; none where the client sends none.
 pub(super) fn client_secret(provider: &config::Provider) -> Result<Option<String>, String> {
     match (&provider.client_secret, provider.client_authentication) {
-        (None, _) | (_, ClientAuthentication::None) => Ok(None),
+        (None, _) | (_, ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt) => {
+            Ok(None)
+        }
         (Some(secret), _) => String::from_utf8(secret.expose().to_vec())
             .map(Some)
             .map_err(|_| "client_secret: expected UTF-8 text, found other bytes".to_owned()),

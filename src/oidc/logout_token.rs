@@ -105,7 +105,9 @@ impl RelyingParties {
                 TokenFault::Invalid { reason, .. } | TokenFault::OtherTenant { reason, .. } => {
                     LogoutFault::Invalid(reason)
                 }
-                TokenFault::Refused { error, .. } => LogoutFault::Invalid(error),
+                TokenFault::Refused { error, .. } | TokenFault::ClientRefused { error, .. } => {
+                    LogoutFault::Invalid(error)
+                }
             })?;
         let checked = party.checked(&signed, issuer, now);
         checked.map_err(LogoutFault::Invalid)

@@ -36,6 +36,8 @@ pub struct ProviderReport {
     pub common_algorithms: Vec<String>,
     /// Whether PKCE S256 is announced; `None` where the provider does not say.
     pub pkce_s256: Option<bool>,
+    /// How we authenticate by a key, and otherwise what of it the provider does not list; `None`: not by a key.
+    pub client_authentication: Option<Result<String, String>>,
     /// Whether UserInfo is to be asked though the provider has none.
     pub user_info_lacks: bool,
     /// Whether it says that it gives refresh tokens (`scopes_supported`).
@@ -98,6 +100,7 @@ impl RelyingParty {
                 .filter(|algorithm| announced.contains(&of_crate(*algorithm)))
                 .map(|algorithm| algorithm_name(algorithm).to_owned())
                 .collect(),
+            client_authentication: self.key_authentication(metadata),
             pkce_s256: methods.map(|methods| methods.iter().any(|method| method == "S256")),
             lists_offline_access: discovered.lists_offline_access(),
             clock_ahead,

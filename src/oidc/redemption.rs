@@ -24,7 +24,7 @@ use super::{
     user_info,
 };
 use crate::config::{self, ClientAuthentication};
-use crate::environment::UnixSeconds;
+use crate::environment::{Random, UnixSeconds};
 
 /// What we read of a token response (RFC 6749 5.1). The ID token stays text: the crate's own type
 /// would refuse the whole answer over one standard claim of another JSON type.
@@ -107,12 +107,13 @@ impl RelyingParty {
     pub async fn redeem(
         &self,
         response: &AuthorizationResponse,
+        random: &dyn Random,
         now: UnixSeconds,
     ) -> Result<VerifiedTokens, TokenFault> {
         let now = now.clamp(0, id_token::LAST_TIME);
         let discovered = self.discovered()?;
         self.check_response(&discovered, response)?;
-        let answer = self.exchange(&discovered, response).await?;
+        let answer = self.exchange(&discovered, response, random, now).await?;
         let id_token = answer.id_token.as_deref().ok_or_else(|| {
             self.invalid("expected an ID token in the token response, found none")
         })?;
@@ -196,13 +197,19 @@ impl RelyingParty {
         &self,
         discovered: &Discovered,
         response: &AuthorizationResponse,
+        random: &dyn Random,
+        now: UnixSeconds,
     ) -> Result<TokenAnswer, TokenFault> {
         let http = Observed::new(&self.http);
-        discovered
+        let mut request = discovered
             .client
             .exchange_code(AuthorizationCode::new(response.code.clone()))
             .map_err(|_| self.down("the discovery document names no token_endpoint"))?
-            .set_pkce_verifier(PkceCodeVerifier::new(response.pkce_verifier.clone()))
+            .set_pkce_verifier(PkceCodeVerifier::new(response.pkce_verifier.clone()));
+        for (name, value) in self.client_assertion(discovered, random, now)? {
+            request = request.add_extra_param(name, value);
+        }
+        request
             .request_async(&http)
             .await
             .map_err(|error| self.token_fault(error, &http.last()))
@@ -220,10 +227,7 @@ impl RelyingParty {
             RequestTokenError::ServerResponse(refusal) if is_passing(status, refusal.error()) => {
                 self.down(format!("{} answered {status}", last.url)).into()
             }
-            RequestTokenError::ServerResponse(refusal) => TokenFault::Refused {
-                provider: self.name().to_owned(),
-                error: error_code(refusal.error().as_ref()),
-            },
+            RequestTokenError::ServerResponse(refusal) => self.refused(refusal.error().as_ref()),
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => self
                 .down(format!(
                     "{}: expected a token response (application/json), found another answer with \
@@ -231,6 +235,18 @@ impl RelyingParty {
                     last.url
                 ))
                 .into(),
+        }
+    }
+
+    fn refused(&self, error: &str) -> TokenFault {
+        let (provider, error) = (self.name().to_owned(), error_code(error));
+        match self.client_advice(&error) {
+            None => TokenFault::Refused { provider, error },
+            Some(advice) => TokenFault::ClientRefused {
+                provider,
+                error,
+                advice,
+            },
         }
     }
 
@@ -265,7 +281,7 @@ impl RelyingParty {
 
     fn trusted<'a>(&'a self, discovered: &'a Discovered, issuer: &'a str) -> Trusted<'a> {
         let secret = match self.provider.client_authentication {
-            ClientAuthentication::None => None,
+            ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt => None,
             ClientAuthentication::Basic | ClientAuthentication::Post => {
                 self.provider.client_secret.as_ref()
             }

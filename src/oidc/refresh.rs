@@ -16,7 +16,7 @@ use super::signature::claim_set;
 use super::transport::Observed;
 use super::{ClaimSet, RelyingParty, TokenFault, VerifiedTokens};
 use crate::config;
-use crate::environment::UnixSeconds;
+use crate::environment::{Random, UnixSeconds};
 
 /// How long claims hold that come without any time.
 const UNTOLD: UnixSeconds = 3600;
@@ -73,6 +73,7 @@ impl RelyingParty {
     pub async fn refresh(
         &self,
         renewing: &Renewing<'_>,
+        random: &dyn Random,
         now: UnixSeconds,
     ) -> Result<Granted, TokenFault> {
         if now < self.rests_until.load(Ordering::Relaxed) {
@@ -85,7 +86,7 @@ impl RelyingParty {
             return Err(self.down(reason).into());
         };
         let granted = self
-            .spend(renewing)
+            .spend(renewing, random, now)
             .await
             .map(|answer| Granted(answer, place));
         if let Err(TokenFault::Down(_)) = &granted {
@@ -94,15 +95,24 @@ impl RelyingParty {
         granted
     }
 
-    async fn spend(&self, renewing: &Renewing<'_>) -> Result<TokenAnswer, TokenFault> {
+    async fn spend(
+        &self,
+        renewing: &Renewing<'_>,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<TokenAnswer, TokenFault> {
         let discovered = self.discovered()?;
         let token = String::from_utf8_lossy(renewing.refresh_token.expose()).into_owned();
         let token = RefreshToken::new(token);
         let http = Observed::new(&self.http);
-        discovered
+        let mut request = discovered
             .client
             .exchange_refresh_token(&token)
-            .map_err(|_| self.down("the discovery document names no token_endpoint"))?
+            .map_err(|_| self.down("the discovery document names no token_endpoint"))?;
+        for (name, value) in self.client_assertion(&discovered, random, now)? {
+            request = request.add_extra_param(name, value);
+        }
+        request
             .request_async(&http)
             .await
             .map_err(|error| self.token_fault(error, &http.last()))

@@ -33,6 +33,7 @@ mod okta_example;
 mod operation;
 mod postgres;
 mod presets;
+mod private_key;
 mod provider_logout;
 mod provisioning;
 mod proxy_protocol;

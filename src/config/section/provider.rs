@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Issuer, Secret};
+use crate::config::ClientKey;
 
 /// One of `[[providers]]`.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Provider {
     pub client_secret: Option<Secret>,
     /// How the token endpoint is told who we are.
     pub client_authentication: ClientAuthentication,
+    /// What signs for `private_key_jwt`; `None` with any other.
+    pub private_key: Option<ClientKey>,
     /// The claim that identifies a person.
     pub subject_claim: String,
     /// Asked for at authorization; `openid` is always among them.
@@ -50,6 +53,8 @@ pub enum ClientAuthentication {
     Basic,
     /// `client_secret_post`.
     Post,
+    /// `private_key_jwt`.
+    PrivateKeyJwt,
     /// `none`.
     None,
 }

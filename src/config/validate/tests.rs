@@ -1,13 +1,14 @@
 mod assertion;
+mod client_key;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
     Access, ClientAuthentication, Config, Fallback, Fault, Faults, IdTokenAlgorithm, KEYS, Key,
-    Lifetime, Missing, Problem, Source, StorePlace, Support, Sync,
+    Lifetime, Missing, Problem, Source, StorePlace, Sync,
 };
 
 /// A folder with the secrets that the texts below name.
@@ -364,38 +365,6 @@ fn slips_of_expressions_point_into_the_file() {
     ));
     let columns: Vec<usize> = two.iter().map(|fault| fault.column).collect();
     assert_eq!(columns, [12, 17]);
-}
-
-/// Features that this version does not have: refused, neither ignored nor unknown.
-#[test]
-fn what_is_not_built_is_said_to_be() {
-    let cases = [
-        (
-            "[[providers]]",
-            "client_authentication = \"private_key_jwt\"",
-            "providers[0].client_authentication",
-        ),
-        (
-            "[[providers]]",
-            "private_key = { file = \"x\" }",
-            "providers[0].private_key",
-        ),
-    ];
-    let texts: Vec<(String, &str)> = cases
-        .iter()
-        .map(|(header, line, key)| (with(header, line), *key))
-        .collect();
-    for (text, key) in texts {
-        let faults = faults(&text);
-        assert_eq!(faults.len(), 1, "{key}: {faults:#?}");
-        assert_eq!(faults[0].key, key);
-        assert_eq!(faults[0].problem, Problem::NotSupportedYet, "{key}");
-        let shown = Faults {
-            file: PathBuf::from("proxy.toml"),
-            list: faults,
-        };
-        assert!(shown.to_string().contains("not supported yet"), "{shown}");
-    }
 }
 
 #[test]
@@ -767,8 +736,7 @@ fn the_table_of_keys_is_what_is_read() {
     read.extend(second.keys_read());
     read.extend(third.keys_read());
     for key in KEYS {
-        let supported = key.support == Support::Now;
-        assert_eq!(read.contains(key.path), supported, "{}", key.path);
+        assert!(read.contains(key.path), "{} is never read", key.path);
     }
     for path in &read {
         let known = Key::find(path).is_some()

@@ -155,7 +155,9 @@ impl Endpoints {
             id_token: &id_token,
             nonce: &claimed.nonce,
         };
-        let granted = party.refresh(&renewing, self.clock.now()).await?;
+        let granted = party
+            .refresh(&renewing, &*self.random, self.clock.now())
+            .await?;
         if let Some(rotated) = granted.rotated() {
             let former = claimed.held.refresh_token.clone();
             self.keep(due.liveness.renewal(), sid, rotated, former)
@@ -318,7 +320,9 @@ pub(super) enum Unrenewed {
 impl From<TokenFault> for Unrenewed {
     fn from(fault: TokenFault) -> Self {
         match &fault {
-            TokenFault::Down(_) | TokenFault::UnknownKey { .. } => Self::Later(fault.to_string()),
+            TokenFault::Down(_)
+            | TokenFault::UnknownKey { .. }
+            | TokenFault::ClientRefused { .. } => Self::Later(fault.to_string()),
             // Whatever else the provider refuses is about us, not about the person (RFC 6749 5.2).
             TokenFault::Refused { error, .. } if error != "invalid_grant" => {
                 Self::Later(fault.to_string())

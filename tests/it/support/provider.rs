@@ -85,7 +85,11 @@ impl Provider {
         let client = answer.json();
         Client {
             id: client["client_id"].as_str().unwrap().to_owned(),
-            secret: client["client_secret"].as_str().unwrap().to_owned(),
+            // None for a client that signs.
+            secret: client["client_secret"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 

@@ -17,6 +17,7 @@ mod signature;
 mod state;
 mod tenant;
 mod tenant_metadata;
+mod token_answer;
 mod transport;
 mod user_info;
 mod wording;

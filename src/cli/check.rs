@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Failure, run};
 use crate::config::{self, Config, Lifetime, Session, StorePlace, show_duration};
-use crate::environment::{Clock, SystemClock};
+use crate::environment::{Clock, SystemClock, SystemRandom};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::provisioning::scim::Receiver;
 use crate::provisioning::text::{self, TextDirectory};
@@ -181,7 +181,7 @@ impl Checks {
         };
         for party in parties.iter() {
             let what = format!("provider {}", party.name());
-            match party.probe(&SystemClock).await {
+            match party.probe(&SystemRandom, &SystemClock).await {
                 Ok(report) => {
                     self.provider(&what, &report);
                     if config.takes_access_tokens() {
@@ -232,9 +232,8 @@ impl Checks {
             false => Ok(report.common_algorithms.join(", ")),
         };
         self.note(&format!("{what}, algorithms"), common);
-        if let Some(known) = &report.client_authentication {
-            self.note(&format!("{what}, client authentication"), known.clone());
-        }
+        let known = report.client_authentication.clone();
+        self.note(&format!("{what}, client authentication"), known);
         let user_info = match report.user_info_lacks {
             true => {
                 Err("user_info = \"always\", but the provider has no userinfo_endpoint".to_owned())

@@ -22,9 +22,6 @@ type Unfinished = Rejection;
 
 impl Endpoints {
     pub(super) async fn callback(&self, name: Option<&str>, asked: &Asked) -> Response<Bytes> {
-        if name.is_some_and(|name| self.parties.by_name(name).is_none()) {
-            return self.reject(asked, &Rejection::of(Kind::NotFound), None);
-        }
         let binding = self.sessions.cookies().sign_in_value(&asked.headers);
         let query = asked.uri.query().unwrap_or_default();
         let received = AuthorizationResponse::receive(

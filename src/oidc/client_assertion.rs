@@ -1,11 +1,10 @@
 //! Who we are to the token endpoint where that is proved by a signature (`private_key_jwt`, OpenID Connect Core 9;
 //! RFC 7523 2.2 and 3), and what to look at where a provider does not take it.
 //!
-//! `aud` is the token endpoint's URL, alone. Core says that it should be; Okta takes nothing else there, AD FS neither,
-//! Entra ID takes it, and so does every provider that passed the conformance tests of OpenID Connect or FAPI 1.0. The
-//! issuer, which newer profiles (FAPI 2.0, rfc7523bis) ask for, is refused by the first two. Those profiles mean to keep
-//! a provider from having us address another one: here an assertion goes nowhere but to the very URL that it names,
-//! and no redirect is followed.
+//! `aud` is the token endpoint's URL, alone. Core says that it should be; Microsoft's own client sends it to Entra ID and
+//! AD FS, and clients that sent the issuer to Okta and AD FS were refused. Newer profiles (FAPI 2.0, rfc7523bis) ask for
+//! the issuer, to keep a provider from having us address another one: here an assertion goes nowhere but to the very
+//! URL that it names, and no redirect is followed.
 
 use jsonwebtoken::Algorithm;
 use openidconnect::core::{CoreClientAuthMethod, CoreJwsSigningAlgorithm};
@@ -66,28 +65,37 @@ impl RelyingParty {
         self.provider.private_key.as_ref().filter(|_| by_key)
     }
 
-    /// How we authenticate by a key here, and whether the provider says that it takes that; `None` where we do not.
-    pub(super) fn key_authentication(&self, metadata: &Metadata) -> Option<Result<String, String>> {
-        let key = self.signing_key()?;
-        let by = format!("{:?}", chosen(key, metadata));
+    /// How we authenticate there.
+    ///
+    /// # Errors
+    /// The provider does not list it: which it lists, and what to do.
+    pub(super) fn authentication(&self, metadata: &Metadata) -> Result<String, String> {
+        let Some(key) = self.signing_key() else {
+            let way = match self.provider.client_authentication {
+                ClientAuthentication::Basic => "client_secret_basic",
+                ClientAuthentication::Post => "client_secret_post",
+                ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
+                ClientAuthentication::None => "none: a public client",
+            };
+            return Ok(way.to_owned());
+        };
+        let by = chosen(key, metadata);
         let kid = key.public().common.key_id.as_deref().unwrap_or_default();
-        Some(match unlisted(key, metadata) {
-            None => Ok(format!("private_key_jwt, {by}, kid {kid}")),
+        match unlisted(key, metadata) {
+            None => Ok(format!("private_key_jwt, {by:?}, kid {kid}")),
             Some(reason) => Err(reason),
-        })
+        }
     }
 
     /// What the operator can do where the token endpoint does not know us (RFC 6749 5.2); none for other refusals.
-    pub(super) fn client_advice(&self, error: &str) -> Option<String> {
+    pub(super) fn client_advice(&self, metadata: &Metadata, error: &str) -> Option<String> {
         if !is_about_the_client(error) {
             return None;
         }
-        let discovered = self.discovered().ok();
-        let by_key = discovered.and_then(|it| self.key_authentication(&it.metadata));
-        Some(match by_key {
-            None => "it does not take us for the registered client; compare client_id, client_secret and client_authentication with the registration there".to_owned(),
-            Some(Err(unlisted)) => unlisted,
-            Some(Ok(key)) => format!(
+        Some(match (self.authentication(metadata), self.signing_key()) {
+            (Ok(_), None) => "it does not take us for the registered client; compare client_id, client_secret and client_authentication with the registration there".to_owned(),
+            (Err(unlisted), _) => unlisted,
+            (Ok(key), Some(_)) => format!(
                 "it does not take our signature ({key}); register there, for this client_id, private_key_jwt and the key that vestibule keys public FILE prints (or the certificate), and compare the clocks with vestibule check --online"
             ),
         })
@@ -95,7 +103,7 @@ impl RelyingParty {
 }
 
 /// Whether a refusal is about this installation, not about the person who signs in (RFC 6749 5.2).
-pub(super) fn is_about_the_client(error: &str) -> bool {
+fn is_about_the_client(error: &str) -> bool {
     matches!(error, "invalid_client" | "unauthorized_client")
 }
 

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::keys::{KeySet, check_keys};
-use super::redemption::TokenAnswer;
 use super::request::OFFLINE_ACCESS;
+use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::{ProviderDown, RelyingParty};
 use crate::config::{self, ClientAuthentication};

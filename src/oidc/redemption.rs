@@ -2,21 +2,17 @@
 //! ID token, UserInfo where it is asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use openidconnect::core::{
-    CoreErrorResponseType, CoreGenderClaim, CoreIdToken, CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm, CoreTokenType,
-};
+use openidconnect::core::CoreErrorResponseType;
 use openidconnect::{
-    AccessToken, AuthorizationCode, EmptyAdditionalClaims, OAuth2TokenResponse, PkceCodeVerifier,
-    RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
+    AccessToken, AuthorizationCode, PkceCodeVerifier, RefreshToken, RequestTokenError,
+    StandardErrorResponse,
 };
-use serde::{Deserialize, Serialize};
 
 use super::id_token::{self, Expected, ExpectedNonce};
 use super::signature::{ANY_JWT, SignatureFault, Signed, Trusted};
 use super::tenant::issuer_of;
+use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::wording::error_code;
 use super::{
@@ -24,79 +20,7 @@ use super::{
     user_info,
 };
 use crate::config::{self, ClientAuthentication};
-use crate::environment::{Random, UnixSeconds};
-
-/// What we read of a token response (RFC 6749 5.1). The ID token stays text: the crate's own type
-/// would refuse the whole answer over one standard claim of another JSON type.
-#[derive(Serialize, Deserialize)]
-pub(super) struct TokenAnswer {
-    /// Empty where there is none: only UserInfo needs one.
-    #[serde(default = "no_access_token", skip_serializing)]
-    pub(super) access_token: AccessToken,
-    #[serde(skip_serializing)]
-    pub(super) id_token: Option<String>,
-    #[serde(skip_serializing)]
-    pub(super) refresh_token: Option<RefreshToken>,
-    /// Seconds that the access token lives.
-    #[serde(default, deserialize_with = "lenient_seconds")]
-    pub(super) expires_in: Option<u64>,
-}
-
-static BEARER: CoreTokenType = CoreTokenType::Bearer;
-
-/// A number, or as some providers write it, a text; whatever else is none.
-fn lenient_seconds<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    let value = serde_json::Value::deserialize(value)?;
-    let text = value.as_str().and_then(|text| text.parse().ok());
-    Ok(value.as_u64().or(text))
-}
-
-fn no_access_token() -> AccessToken {
-    AccessToken::new(String::new())
-}
-
-impl std::fmt::Debug for TokenAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenAnswer(…)")
-    }
-}
-
-impl OAuth2TokenResponse for TokenAnswer {
-    type TokenType = CoreTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &CoreTokenType {
-        &BEARER
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        None
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
-    }
-}
-
-impl
-    TokenResponse<
-        EmptyAdditionalClaims,
-        CoreGenderClaim,
-        CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm,
-    > for TokenAnswer
-{
-    fn id_token(&self) -> Option<&CoreIdToken> {
-        None
-    }
-}
+use crate::environment::{Random, UnixSeconds, random_text};
 
 impl RelyingParty {
     /// Redeems the code and checks the ID token (OpenID Connect Core 3.1.3); asks UserInfo where the
@@ -113,7 +37,8 @@ impl RelyingParty {
         let now = now.clamp(0, id_token::LAST_TIME);
         let discovered = self.discovered()?;
         self.check_response(&discovered, response)?;
-        let answer = self.exchange(&discovered, response, random, now).await?;
+        let code = [&*response.code, &*response.pkce_verifier];
+        let answer = self.exchange(&discovered, code, random, now).await?;
         let id_token = answer.id_token.as_deref().ok_or_else(|| {
             self.invalid("expected an ID token in the token response, found none")
         })?;
@@ -196,28 +121,44 @@ impl RelyingParty {
     async fn exchange(
         &self,
         discovered: &Discovered,
-        response: &AuthorizationResponse,
+        [code, verifier]: [&str; 2],
         random: &dyn Random,
         now: UnixSeconds,
     ) -> Result<TokenAnswer, TokenFault> {
         let http = Observed::new(&self.http);
         let mut request = discovered
             .client
-            .exchange_code(AuthorizationCode::new(response.code.clone()))
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|_| self.down("the discovery document names no token_endpoint"))?
-            .set_pkce_verifier(PkceCodeVerifier::new(response.pkce_verifier.clone()));
+            .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()));
         for (name, value) in self.client_assertion(discovered, random, now)? {
             request = request.add_extra_param(name, value);
         }
         request
             .request_async(&http)
             .await
-            .map_err(|error| self.token_fault(error, &http.last()))
+            .map_err(|error| self.token_fault(discovered, error, &http.last()))
+    }
+
+    /// Asks the token endpoint for what a code gives that nobody gave out: whether it knows us (RFC 6749 5.2).
+    ///
+    /// # Errors
+    /// Always, by a provider that can be trusted: [`TokenFault::ClientRefused`] where it does not.
+    pub(super) async fn redeem_made_up(
+        &self,
+        discovered: &Discovered,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<(), TokenFault> {
+        let [code, verifier] = [random_text::<32>(random), random_text::<32>(random)];
+        let answer = self.exchange(discovered, [&code, &verifier], random, now);
+        answer.await.map(drop)
     }
 
     /// The crate's error holds the answer's body: nothing of it but the error code is kept.
     pub(super) fn token_fault(
         &self,
+        discovered: &Discovered,
         error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
         last: &Answered,
     ) -> TokenFault {
@@ -227,7 +168,9 @@ impl RelyingParty {
             RequestTokenError::ServerResponse(refusal) if is_passing(status, refusal.error()) => {
                 self.down(format!("{} answered {status}", last.url)).into()
             }
-            RequestTokenError::ServerResponse(refusal) => self.refused(refusal.error().as_ref()),
+            RequestTokenError::ServerResponse(refusal) => {
+                self.refused(discovered, refusal.error().as_ref())
+            }
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => self
                 .down(format!(
                     "{}: expected a token response (application/json), found another answer with \
@@ -238,9 +181,9 @@ impl RelyingParty {
         }
     }
 
-    fn refused(&self, error: &str) -> TokenFault {
+    fn refused(&self, discovered: &Discovered, error: &str) -> TokenFault {
         let (provider, error) = (self.name().to_owned(), error_code(error));
-        match self.client_advice(&error) {
+        match self.client_advice(&discovered.metadata, &error) {
             None => TokenFault::Refused { provider, error },
             Some(advice) => TokenFault::ClientRefused {
                 provider,

@@ -11,8 +11,9 @@ use openidconnect::RefreshToken;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::id_token::{self, ExpectedNonce};
-use super::redemption::{TokenAnswer, secret_of};
+use super::redemption::secret_of;
 use super::signature::claim_set;
+use super::token_answer::TokenAnswer;
 use super::transport::Observed;
 use super::{ClaimSet, RelyingParty, TokenFault, VerifiedTokens};
 use crate::config;
@@ -115,7 +116,7 @@ impl RelyingParty {
         request
             .request_async(&http)
             .await
-            .map_err(|error| self.token_fault(error, &http.last()))
+            .map_err(|error| self.token_fault(&discovered, error, &http.last()))
     }
 
     /// What the provider says of the person now: the claims of the new ID token or, where there is none, of the

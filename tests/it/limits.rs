@@ -96,6 +96,34 @@ fn a_thousand_fields_are_431() {
     others_are_served(&proxy);
 }
 
+/// What never comes as far as a route is found in the log and among the metrics like any other request.
+#[test]
+fn requests_that_cannot_be_read_are_logged_and_counted() {
+    let application = Application::start();
+    let proxy = setup(&application)
+        .with("[server.limits]", "header_timeout", "\"1s\"")
+        .start_unready();
+    let fields: String = (0..1000).map(|n| format!("X-{n}: 1\r\n")).collect();
+    for (request, status) in [
+        (
+            "GET /wfgen/ HTTP/1.1\r\nBad Name: 1\r\n\r\n".to_owned(),
+            400,
+        ),
+        (format!("GET /wfgen/ HTTP/1.1\r\n{fields}\r\n"), 431),
+        ("GET /wfgen/ HTTP/1.1\r\nX-Slow: ".to_owned(), 408),
+    ] {
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        wire.send(&request).unwrap();
+        assert_eq!(wire.answer("GET").unwrap().status, status);
+        assert!(matches!(wire.at_end(), Ok(true)), "one answer to {status}");
+        proxy.wait_for_log(&format!(
+            "client=127.0.0.1 method=- path=\"-\" status={status} access=\"none\""
+        ));
+        let labels = ["access=\"none\"", &format!("status=\"{status}\"")];
+        assert_eq!(proxy.metric("vestibule_requests_total", &labels), 1.0);
+    }
+}
+
 #[test]
 fn connections_over_the_limit_wait_and_the_operator_sees_it() {
     let application = Application::start();

@@ -48,7 +48,7 @@ fn a_client_with_a_key_of_any_kind_signs_people_in() {
         let said = String::from_utf8(checked.stdout).unwrap();
         let kid = public["keys"][0]["kid"].as_str().unwrap();
         let line = format!(
-            "ok      provider test, client authentication: private_key_jwt, {algorithm}, kid {kid}"
+            "ok      provider test, client authentication: private_key_jwt, {algorithm}, kid {kid}; the token endpoint refuses a made-up code (invalid_grant), and not this client\n"
         );
         assert!(said.contains(&line), "{said}");
         assert_eq!(checked.status.code(), Some(0), "{said}");
@@ -117,6 +117,11 @@ fn a_key_that_is_not_registered_is_the_operators_to_mend() {
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }
+    let checked = proxy.run(&["check", "--online"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let said = String::from_utf8(checked.stdout).unwrap();
+    let line = "failed  provider test, client authentication: the token endpoint of provider test refused this client: invalid_client; it does not take our signature (";
+    assert!(said.contains(line), "{said}");
     // Nothing that was signed.
     assert!(!log.contains("eyJ") && !text.contains("eyJ"), "{log}");
     let logins = proxy.metric("vestibule_logins_total", &["test", "client-refused"]);

@@ -21,6 +21,10 @@ const LONGEST_PAUSE: i64 = 600;
 /// What a token outlives the pause by, so that it is renewed before it ends.
 const BEYOND_PAUSE: i64 = 30;
 
+/// Why no session of a provider goes on whose name the file does not have.
+const PROVIDER_IS_GONE: &str =
+    "no [[providers]] entry has this name; put it back for as long as they are to go on";
+
 /// What came of a renewal.
 pub(super) enum Outcome {
     /// This token takes the old one's place.
@@ -77,7 +81,10 @@ impl Endpoints {
             }
             Err(Unrenewed::Overtaken) => self.overtaken(due).await,
             Err(Unrenewed::Impossible(reason)) => {
-                tracing::error!(%id, provider = claimed.provider, %reason, "a session cannot be renewed: it ends with its token");
+                let now = self.clock.now();
+                if self.unrenewable.is_news(&claimed.provider, reason, now) {
+                    tracing::error!(%id, provider = claimed.provider, %reason, "sessions of this provider cannot be renewed: each ends with its token, and its person signs in again");
+                }
                 renewal.rest_until(due.genuine.expires_at);
                 self.give_back(sid, &claimed).await;
                 Outcome::Unchanged
@@ -148,7 +155,7 @@ impl Endpoints {
     ) -> Result<String, Unrenewed> {
         let sid = &*due.genuine.sid;
         let party = self.parties.by_name(&claimed.provider);
-        let party = party.ok_or(Unrenewed::Impossible("its provider is configured no more"))?;
+        let party = party.ok_or(Unrenewed::Impossible(PROVIDER_IS_GONE))?;
         let (refresh_token, id_token) = self.opened(due.liveness.renewal(), sid, claimed)?;
         let renewing = Renewing {
             refresh_token: &refresh_token,

@@ -106,12 +106,13 @@ async fn what_the_provider_does_not_list_is_said_before_and_after_it_refuses() {
     ] {
         journey.provider.set_metadata(metadata.clone());
         journey.party().discover_once().await.unwrap();
-        let report = journey.party().probe(&SystemClock).await.unwrap();
-        let known = report.client_authentication.unwrap();
-        assert_eq!(known.is_err(), metadata != json!({}), "{known:?}");
-        if let Err(reason) = known {
-            assert!(reason.starts_with(expected), "{reason}");
-        }
+        let report = journey
+            .party()
+            .probe(&SystemRandom, &SystemClock)
+            .await
+            .unwrap();
+        let reason = report.client_authentication.unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
         let response = journey.receive(&journey.callback_query().await).unwrap();
         let fault = journey.party().redeem(&response, &SystemRandom, now());
         match fault.await.unwrap_err() {
@@ -122,9 +123,28 @@ async fn what_the_provider_does_not_list_is_said_before_and_after_it_refuses() {
             other => panic!("{other:?}"),
         }
     }
-    let by_secret = Journey::start().await;
-    let report = by_secret.party().probe(&SystemClock).await.unwrap();
-    assert_eq!(report.client_authentication, None);
+}
+
+#[tokio::test]
+async fn check_asks_the_token_endpoint_whether_it_knows_the_client() {
+    let known = async |journey: &Journey| {
+        let report = journey.party().probe(&SystemRandom, &SystemClock);
+        report.await.unwrap().client_authentication
+    };
+    let journey = Journey::start().await;
+    let expected = "client_secret_basic; the token endpoint refuses a made-up code (invalid_grant), and not this client";
+    assert_eq!(known(&journey).await.unwrap(), expected);
+    let sent = journey.provider.token_request().form;
+    assert!(sent["code"].len() >= 43 && sent["code_verifier"].len() >= 43);
+    let wrong = Journey::with(|it| it.client_secret = Some(Secret::new("wrong"))).await;
+    let reason = known(&wrong).await.unwrap_err();
+    let expected = "the token endpoint of provider lying refused this client: invalid_client; it does not take us for ";
+    assert!(reason.starts_with(expected), "{reason}");
+    // Some answer nothing useful to a code that they never gave: that is no fault of ours.
+    let html = json!({"token_endpoint": format!("{}/nowhere", journey.provider.issuer())});
+    journey.provider.set_metadata(html);
+    let unknown = known(&journey).await.unwrap();
+    assert!(unknown.contains("is not known: "), "{unknown}");
 }
 
 #[test]

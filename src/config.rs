@@ -31,7 +31,7 @@ pub use certificate::{Pair, PairFault, Tls, TlsFile, TlsFiles};
 pub use client_key::{ClientKey, ClientKeyFault};
 pub use fault::{Fault, Faults, Problem};
 pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
-pub use keys::{Fallback, KEYS, Key, Kind, Support};
+pub use keys::{Fallback, KEYS, Key, Kind};
 pub use section::*;
 pub(crate) use unit::show_duration;
 pub use validate::{load, load_text};

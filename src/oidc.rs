@@ -15,6 +15,8 @@ mod refresh;
 mod request;
 mod signature;
 mod state;
+mod tenant;
+mod tenant_metadata;
 mod token_answer;
 mod transport;
 mod user_info;
@@ -38,6 +40,7 @@ pub use logout_token::{LogoutFault, LogoutToken};
 pub use probe::{KeyReport, ProviderReport};
 pub use refresh::{Granted, Renewing};
 pub use request::AuthorizationRequest;
+pub use tenant::{TenantFault, issuer_of};
 
 use discovery::Discovered;
 use transport::HttpClient;
@@ -108,6 +111,14 @@ pub enum TokenFault {
     /// did not answer, or did a moment ago. 403, since anybody can make up a name.
     #[error("what provider {provider} says of the person cannot be verified now: {reason}")]
     UnknownKey {
+        /// Its name in the configuration.
+        provider: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// Who signed in is of a tenant that is none of `issuer_tenants`. 403.
+    #[error("provider {provider} signed in somebody of another tenant: {reason}")]
+    OtherTenant {
         /// Its name in the configuration.
         provider: String,
         /// Expected and found.

@@ -207,6 +207,10 @@ impl Checks {
 
     fn provider(&mut self, what: &str, report: &ProviderReport) {
         self.note(&format!("{what}, discovery"), Ok(report.issuer.clone()));
+        for (tenant, known) in &report.tenants {
+            let known = known.clone().map(|()| "the provider knows it".to_owned());
+            self.note(&format!("{what}, tenant {tenant}"), known);
+        }
         let keys = report
             .keys
             .iter()

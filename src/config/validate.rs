@@ -8,6 +8,7 @@ mod address;
 mod assertion;
 mod client_key;
 mod directory;
+mod issuer;
 mod operator;
 mod provider;
 mod push;

@@ -271,6 +271,10 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             provider: provider.clone(),
             error: error.clone(),
         },
+        TokenFault::OtherTenant { .. } => refused(
+            &"your organisation is not among those whose people may come in here",
+            Some("tid".to_owned()),
+        ),
         TokenFault::ClientRefused {
             provider, error, ..
         } => Kind::ClientRefused {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
-    CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet,
+    CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
     CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse, CoreSubjectIdentifierType,
     CoreTokenIntrospectionResponse,
@@ -20,7 +20,7 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::keys::check_keys;
+use super::keys::{KeySet, check_keys};
 use super::request::OFFLINE_ACCESS;
 use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
@@ -107,7 +107,7 @@ pub(super) type Client = openidconnect::Client<
 pub(super) struct Discovered {
     pub(super) metadata: Arc<Metadata>,
     pub(super) client: Arc<Client>,
-    pub(super) keys: Arc<CoreJsonWebKeySet>,
+    pub(super) keys: Arc<KeySet>,
 }
 
 impl Discovered {
@@ -202,19 +202,27 @@ impl RelyingParty {
 
     /// Metadata and keys as the provider says them now, checked.
     pub(super) async fn ask(&self, http: &Observed<'_>) -> Result<Discovered, String> {
-        let issuer = IssuerUrl::new(self.provider.issuer.clone())
-            .map_err(|error| format!("issuer: expected a URL ({error})"))?;
-        let metadata = Metadata::discover_async(issuer, http)
-            .await
-            .map_err(|error| discovery_reason(&error, &http.last()))?;
+        let (metadata, keys) = match self.provider.issuer.tenants() {
+            [] => self.ask_of_one_issuer(http).await?,
+            _ => self.ask_of_tenants(http).await?,
+        };
         check_endpoints(&metadata)?;
-        let keys = Arc::new(metadata.jwks().clone());
         check_keys(&keys, &self.provider)?;
         Ok(Discovered {
             client: Arc::new(self.client(&metadata)?),
             metadata: Arc::new(metadata),
-            keys,
+            keys: Arc::new(keys),
         })
+    }
+
+    async fn ask_of_one_issuer(&self, http: &Observed<'_>) -> Result<(Metadata, KeySet), String> {
+        let issuer = IssuerUrl::new(self.provider.issuer.as_written().to_owned())
+            .map_err(|error| format!("issuer: expected a URL ({error})"))?;
+        let metadata = Metadata::discover_async(issuer, http)
+            .await
+            .map_err(|error| discovery_reason(&error, &http.last()))?;
+        let keys = KeySet::of_one_issuer(metadata.jwks());
+        Ok((metadata, keys))
     }
 
     fn client(&self, metadata: &Metadata) -> Result<Client, String> {

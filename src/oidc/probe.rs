@@ -16,6 +16,8 @@ use crate::environment::{Clock, Random, UnixSeconds};
 pub struct ProviderReport {
     /// `issuer`, equal to the configuration's to the letter.
     pub issuer: String,
+    /// Each of `issuer_tenants`, and why it is not one that the provider knows.
+    pub tenants: Vec<(String, Result<(), String>)>,
     /// `authorization_endpoint`.
     pub authorization_endpoint: String,
     /// `token_endpoint`.
@@ -72,6 +74,7 @@ impl RelyingParty {
         let date = http.last().date.as_deref().and_then(seconds);
         let clock_ahead = date.map(|date| clock.now().saturating_sub(date));
         Ok(ProviderReport {
+            tenants: self.ask_each_tenant(&http).await,
             client_authentication: self.known_there(&discovered, random, clock.now()).await,
             ..self.report(&discovered, clock_ahead)
         })
@@ -107,6 +110,7 @@ impl RelyingParty {
         let user_info = metadata.userinfo_endpoint().map(|url| url.to_string());
         ProviderReport {
             issuer: metadata.issuer().to_string(),
+            tenants: Vec::new(),
             authorization_endpoint: metadata.authorization_endpoint().to_string(),
             token_endpoint: metadata.token_endpoint().map(|url| url.to_string()),
             user_info_lacks: user_info.is_none()
@@ -117,7 +121,7 @@ impl RelyingParty {
                 .as_ref()
                 .map(|url| url.to_string()),
             jwks_uri: metadata.jwks_uri().to_string(),
-            keys: discovered.keys.keys().iter().map(key_report).collect(),
+            keys: discovered.keys.iter().map(key_report).collect(),
             announced_algorithms: announced.iter().filter_map(name).collect(),
             common_algorithms: common
                 .filter(|algorithm| announced.contains(&of_crate(*algorithm)))

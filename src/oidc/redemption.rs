@@ -11,6 +11,7 @@ use openidconnect::{
 
 use super::id_token::{self, Expected, ExpectedNonce};
 use super::signature::{ANY_JWT, SignatureFault, Signed, Trusted};
+use super::tenant::issuer_of;
 use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::wording::error_code;
@@ -42,12 +43,11 @@ impl RelyingParty {
             self.invalid("expected an ID token in the token response, found none")
         })?;
         let nonce = ExpectedNonce::Always(&response.nonce);
-        let (set, expires_at) = self
-            .id_token_claims(&discovered, id_token, nonce, now)
-            .await?;
+        let (set, expires_at) = self.id_token_claims(id_token, nonce, now).await?;
         let claims = self
             .completed(&discovered, &answer.access_token, set, expires_at, now)
             .await?;
+        self.check_named(response.issuer.as_deref(), claims.issuer())?;
         Ok(VerifiedTokens {
             claims,
             id_token: config::Secret::new(id_token),
@@ -58,14 +58,13 @@ impl RelyingParty {
     /// What a verified ID token says, and its `exp`.
     pub(super) async fn id_token_claims(
         &self,
-        discovered: &Discovered,
         id_token: &str,
         nonce: ExpectedNonce<'_>,
         now: UnixSeconds,
     ) -> Result<(ClaimSet, UnixSeconds), TokenFault> {
-        let signed = self.verify(id_token, now).await?;
+        let (signed, issuer) = self.verify_of_tenant(id_token, ANY_JWT, now).await?;
         let expires_at = Expected {
-            issuer: discovered.metadata.issuer(),
+            issuer,
             client_id: &self.provider.client_id,
             nonce,
             now,
@@ -85,16 +84,19 @@ impl RelyingParty {
         expires_at: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<Claims, TokenFault> {
+        let issuer = issuer_of(&self.provider, &set).map_err(|fault| self.tenant_fault(fault))?;
         let subject = id_token::subject(&set, &self.provider.subject_claim)
             .map_err(|reason| self.invalid(reason))?
             .to_owned();
         if user_info::is_wanted(&self.provider, &self.claims_in_use, &set) {
-            let more = self.user_info(discovered, access_token, &set, now).await?;
+            let more = self
+                .user_info(discovered, access_token, &set, issuer, now)
+                .await?;
             user_info::join(&mut set, more);
         }
         Ok(Claims {
             provider: self.name().to_owned(),
-            issuer: self.provider.issuer.clone(),
+            issuer: issuer.to_owned(),
             subject,
             expires_at,
             set,
@@ -110,7 +112,7 @@ impl RelyingParty {
         if response.provider != self.name() {
             return Err(self.invalid("the authorization response is another provider's"));
         }
-        if !response.names_issuer && announces_issuer(discovered) {
+        if response.issuer.is_none() && announces_issuer(discovered) {
             return Err(self.invalid("the authorization response names no issuer"));
         }
         Ok(())
@@ -191,20 +193,17 @@ impl RelyingParty {
         }
     }
 
-    /// Verifies a JWT of the provider, with newer keys where the known ones do not fit.
-    pub(super) async fn verify(&self, jwt: &str, now: UnixSeconds) -> Result<Signed, TokenFault> {
-        self.verify_typed(jwt, ANY_JWT, now).await
-    }
-
-    /// The same of a JWT whose `typ` is one of `types` if it has one.
+    /// Verifies a JWT of that issuer of the provider, whose `typ` is one of `types` if it has one, with newer keys
+    /// where the known ones do not fit.
     pub(super) async fn verify_typed(
         &self,
         jwt: &str,
         types: &[&str],
+        issuer: &str,
         now: UnixSeconds,
     ) -> Result<Signed, TokenFault> {
         let known = self.discovered()?;
-        let reason = match self.trusted(&known).verify(jwt, types) {
+        let reason = match self.trusted(&known, issuer).verify(jwt, types) {
             Ok(signed) => return Ok(signed),
             Err(SignatureFault::Invalid(reason)) => return Err(self.invalid(reason)),
             Err(SignatureFault::WrongKey(reason)) => (reason, false),
@@ -219,11 +218,11 @@ impl RelyingParty {
                 reason,
             },
         })?;
-        let verified = self.trusted(&newer).verify(jwt, types);
+        let verified = self.trusted(&newer, issuer).verify(jwt, types);
         verified.map_err(|fault| self.invalid(fault.reason()))
     }
 
-    fn trusted<'a>(&'a self, discovered: &'a Discovered) -> Trusted<'a> {
+    fn trusted<'a>(&'a self, discovered: &'a Discovered, issuer: &'a str) -> Trusted<'a> {
         let secret = match self.provider.client_authentication {
             ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt => None,
             ClientAuthentication::Basic | ClientAuthentication::Post => {
@@ -232,6 +231,7 @@ impl RelyingParty {
         };
         Trusted {
             keys: &discovered.keys,
+            issuer,
             secret: secret.map(config::Secret::expose),
             algorithms: &self.provider.algorithms,
         }

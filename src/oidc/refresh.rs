@@ -137,11 +137,12 @@ impl RelyingParty {
         let (set, expires_at) = match &granted.0.id_token {
             Some(id_token) => {
                 let nonce = ExpectedNonce::IfAny(renewing.nonce);
-                let (set, expires_at) = self
-                    .id_token_claims(&discovered, id_token, nonce, now)
-                    .await?;
-                if set.get("sub") != former.get("sub") {
-                    return Err(self.invalid("`sub`: expected this session's, found another"));
+                let (set, expires_at) = self.id_token_claims(id_token, nonce, now).await?;
+                for name in ["iss", "sub"] {
+                    if set.get(name) != former.get(name) {
+                        let reason = format!("`{name}`: expected this session's, found another");
+                        return Err(self.invalid(reason));
+                    }
                 }
                 (set, expires_at)
             }

@@ -52,6 +52,7 @@ mod store;
 mod store_faults;
 mod streaming;
 mod support;
+mod tenants;
 mod tls;
 mod token;
 mod trailers;

@@ -54,6 +54,19 @@ fn the_smallest_configuration_loads() {
 }
 
 #[test]
+fn the_example_of_several_tenants_loads() {
+    let readme = read("README.md");
+    let toml = block(&readme, "## The smallest real proxy.toml", "toml");
+    let tenants = block(&readme, "### Several tenants of Entra ID", "toml");
+    let (head, rest) = toml.split_once("[[providers]]").expect("a provider");
+    let (_, rest) = rest.split_once("\n[session]").expect("a session");
+    let (_folder, path) = installed(&format!("{head}{tenants}\n[session]{rest}"));
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's tenants have faults: {faults}"));
+    assert_eq!(config.providers[0].issuer.tenants().len(), 2);
+}
+
+#[test]
 fn the_mapping_examples_load() {
     let readme = read("README.md");
     let toml = block(&readme, "## The smallest real proxy.toml", "toml");

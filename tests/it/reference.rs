@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
-use vestibule::config::{self, Fallback, KEYS, Key, Support, UserField};
+use vestibule::config::{self, Fallback, KEYS, Key, UserField};
 
 const REFERENCE: &str = include_str!("../../proxy.toml");
 
@@ -156,24 +156,11 @@ fn every_key_of_the_reference_is_in_the_code_and_marked_as_it_is_there() {
     for (path, entry) in entries() {
         let key = Key::find(&path).unwrap_or_else(|| panic!("{path} is not in KEYS"));
         let says = |word: &str| entry.comment.contains(word);
-        match key.support {
-            Support::Now => {
-                let optional = path.starts_with("directories[].mapping.*")
-                    || path.starts_with("directories[].push")
-                    || path.starts_with("upstream.identity.assertion")
-                    || is_for_another_choice(&entry.comment);
-                assert!(entry.live || optional, "{path} is switched off");
-            }
-            Support::NotYet(_) => {
-                assert!(!entry.live, "{path} is not supported yet, but switched on");
-                // In a switched-off table the mark may stand at the table.
-                let in_table = path.starts_with("directories[].mapping.*.");
-                assert!(
-                    says("not supported yet") || in_table,
-                    "{path} is not marked"
-                );
-            }
-        }
+        let optional = path.starts_with("directories[].mapping.*")
+            || path.starts_with("directories[].push")
+            || path.starts_with("upstream.identity.assertion")
+            || is_for_another_choice(&entry.comment);
+        assert!(entry.live || optional, "{path} is switched off");
         let is_leaf = !has_keys(&path) && !has_keys(&format!("{path}[]"));
         let in_example = path.contains(".keys[]") || path.contains("mapping.*");
         if !is_leaf || in_example {
@@ -239,31 +226,12 @@ fn the_presets_are_good_routes() {
     assert_eq!(config.routes.len(), 10);
 }
 
-/// With all that is not supported yet switched on, each such key is refused, and nothing else is.
 #[test]
-fn what_the_reference_marks_is_what_is_refused() {
+fn with_every_setting_switched_on_the_reference_is_good_too() {
     let folder = tempfile::tempdir().unwrap();
     with_secrets(folder.path());
     let path = folder.path().join("proxy.toml");
-    let loaded = config::load_text(&everything(false), &path);
-    let faults = loaded.err().map_or_else(Vec::new, |faults| faults.list);
-    for fault in &faults {
-        assert_eq!(
-            fault.problem,
-            config::Problem::NotSupportedYet,
-            "{fault:#?}"
-        );
-    }
-    let entries = entries();
-    for key in KEYS {
-        let Support::NotYet(off) = key.support else {
-            continue;
-        };
-        let is_off = off.contains(&&*entries[key.path].value);
-        let at = key.path.replace("[]", "[0]");
-        let refused = faults.iter().any(|fault| fault.key == at);
-        assert_eq!(refused, !is_off, "{}: {faults:#?}", key.path);
-    }
+    config::load_text(&everything(false), &path).unwrap_or_else(|faults| panic!("{faults}"));
 }
 
 fn with_secrets(folder: &Path) {

@@ -223,7 +223,7 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
 fn provider(name: &str, issuer: &str) -> Provider {
     Provider {
         name: name.to_owned(),
-        issuer: issuer.to_owned(),
+        issuer: vestibule::config::Issuer::one(issuer),
         client_id: CLIENT_ID.to_owned(),
         client_secret: Some(Secret::new(CLIENT_SECRET)),
         client_authentication: ClientAuthentication::Basic,

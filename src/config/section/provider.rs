@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Secret;
+use super::{Issuer, Secret};
 use crate::config::ClientKey;
 
 /// One of `[[providers]]`.
@@ -10,8 +10,8 @@ use crate::config::ClientKey;
 pub struct Provider {
     /// Unique; lower-case letters, digits and `-`.
     pub name: String,
-    /// As the discovery document says it, to the letter.
-    pub issuer: String,
+    /// Who makes its tokens.
+    pub issuer: Issuer,
     /// Our client identifier there.
     pub client_id: String,
     /// `None`: a public client.

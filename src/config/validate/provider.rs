@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{address, client_key, secret};
+use super::{client_key, issuer, secret};
 use crate::config::file::Section;
 use crate::config::value::Value;
 use crate::config::{ClientAuthentication, IdTokenAlgorithm, Provider, Secret, UserInfo};
@@ -46,7 +46,7 @@ const ALGORITHMS: &[(&str, IdTokenAlgorithm)] = &[
 pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option<Provider> {
     let name = section.get("name", |value| unique_name(value, names));
     names.extend(name.clone());
-    let issuer = section.get("issuer", address::issuer);
+    let issuer = issuer::issuer(section);
     let client_id = section.get("client_id", |value| value.name_text());
     let client_secret = section.optional("client_secret", client_secret);
     let client_authentication = authentication(section);

@@ -334,9 +334,9 @@ impl From<TokenFault> for Unrenewed {
             TokenFault::Refused { error, .. } if error != "invalid_grant" => {
                 Self::Later(fault.to_string())
             }
-            TokenFault::Refused { .. } | TokenFault::Invalid { .. } => {
-                Self::Never(fault.to_string())
-            }
+            TokenFault::Refused { .. }
+            | TokenFault::Invalid { .. }
+            | TokenFault::OtherTenant { .. } => Self::Never(fault.to_string()),
         }
     }
 }

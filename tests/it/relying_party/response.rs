@@ -68,7 +68,7 @@ async fn each_provider_has_its_callback_and_the_first_two() {
         queries.push(format!(
             "code=x&state={}&iss={}",
             sent["state"],
-            party.config().issuer
+            party.config().issuer.as_written()
         ));
     }
     let receive = |query: &str, callback| {

@@ -98,6 +98,11 @@ impl Provider {
         self.control("/fail", &json!({ "path": path, "status": status }));
     }
 
+    /// Has an issuer for each of these tenants, as Entra ID has; whoever signs in at the door to all is of `home`.
+    pub(crate) fn have_tenants(&self, ids: &[&str], home: &str) {
+        self.control("/tenants", &json!({ "ids": ids, "home": home }));
+    }
+
     /// Takes back the refresh tokens of a person.
     pub(crate) fn revoke(&self, user: &str) {
         self.control("/revoke", &json!({ "user": user }));

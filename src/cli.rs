@@ -298,6 +298,12 @@ enum Keys {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Print the public half of a provider's `private_key` as a JWK Set, to be registered there
+    Public {
+        /// The private key in PEM; - is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// Does what the process's arguments ask for.
@@ -343,9 +349,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Token::Inspect { file, json } => token::inspect(&load(path)?, &file, json),
             Token::Compare { a, b, json } => token::compare(&load(path)?, [&a, &b], json),
         },
-        Command::Keys {
-            command: Keys::Generate { algorithm, out },
-        } => keys::generate(algorithm, out.as_deref()),
+        Command::Keys { command } => match command {
+            Keys::Generate { algorithm, out } => keys::generate(algorithm, out.as_deref()),
+            Keys::Public { file } => keys::public(&file),
+        },
         Command::Demo { once, print_config } => match named {
             None => demo::demo(once, print_config),
             Some(file) => Err(not_for_the_demo(file)),

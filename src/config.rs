@@ -5,12 +5,14 @@
 //! reference, the top-level `proxy.toml`; a test holds the two together.
 
 mod certificate;
+mod client_key;
 mod document;
 mod fault;
 mod file;
 mod headers;
 mod keys;
 mod literal;
+mod pem;
 mod section;
 mod slip;
 mod unit;
@@ -26,9 +28,10 @@ use std::time::Duration;
 use crate::expression::Expression;
 
 pub use certificate::{Pair, PairFault, Tls, TlsFile, TlsFiles};
+pub use client_key::{ClientKey, ClientKeyFault};
 pub use fault::{Fault, Faults, Problem};
 pub use headers::{STRIP_LIST, StripPattern, header_skeleton};
-pub use keys::{Fallback, KEYS, Key, Kind, Support};
+pub use keys::{Fallback, KEYS, Key, Kind};
 pub use section::*;
 pub(crate) use unit::show_duration;
 pub use validate::{load, load_text};

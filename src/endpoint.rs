@@ -43,7 +43,7 @@ use crate::upstream::Servers;
 pub use audience::Audience;
 pub use kept_form::{Delivery, FormRoom, KeptForm, is_form};
 use recurrence::Recurrence;
-pub use renewal::Recognised;
+pub use renewal::{Recognised, Unrenewable};
 
 /// Longest return address; a longer one becomes the base path.
 const LONGEST_RETURN: usize = 1536;
@@ -91,6 +91,8 @@ pub struct Endpoints {
     pub recurrence: Recurrence,
     /// Held for reading by each renewal that is under way: a process that stops waits for them.
     pub renewals: tokio::sync::RwLock<()>,
+    /// What was said of sessions that nothing renews.
+    pub unrenewable: Unrenewable,
     /// Memory for forms that are kept.
     pub form_room: FormRoom,
 }
@@ -158,6 +160,7 @@ impl Endpoints {
     /// Answers a request to an own endpoint.
     pub async fn answer(&self, endpoint: Endpoint, asked: Asked) -> Response<Bytes> {
         let allow = match endpoint {
+            // HEAD changes nothing (RFC 9110 9.2.1), so it must not spend the code of a sign-in.
             Endpoint::Callback(_) => "GET",
             // HEAD asks for no page, so that nobody who sends it means to sign out.
             Endpoint::Logout => "GET, POST",
@@ -165,6 +168,12 @@ impl Endpoints {
             Endpoint::FrontchannelLogout => "GET",
             _ => "GET, HEAD",
         };
+        // What is not there is not there for any method.
+        if let Endpoint::Callback(Some(name)) = &endpoint
+            && self.parties.by_name(name).is_none()
+        {
+            return self.reject(&asked, &Rejection::of(Kind::NotFound), None);
+        }
         if !allow.split(", ").any(|method| asked.method == method) {
             return self.reject(
                 &asked,

@@ -3,6 +3,7 @@
 //! # Glossary
 //!
 //! - *provider*: the OpenID provider that signs people in; we are its *relying party*.
+//! - *tenant*: one of several organisations whose people one provider signs in, each with an issuer of its own.
 //! - *session token*: the JWT that we mint and that the application's own module verifies.
 //! - *session claims*: the provider's claims as the session token carries them; mappings read these.
 //! - *identity*: `(issuer, subject)`, who somebody is to a provider. A user may have several.

@@ -4,6 +4,7 @@
 mod access_token;
 mod authorization;
 mod claims;
+mod client_assertion;
 mod discovery;
 mod id_token;
 mod keys;
@@ -14,6 +15,9 @@ mod refresh;
 mod request;
 mod signature;
 mod state;
+mod tenant;
+mod tenant_metadata;
+mod token_answer;
 mod transport;
 mod user_info;
 mod wording;
@@ -36,6 +40,7 @@ pub use logout_token::{LogoutFault, LogoutToken};
 pub use probe::{KeyReport, ProviderReport};
 pub use refresh::{Granted, Renewing};
 pub use request::AuthorizationRequest;
+pub use tenant::{TenantFault, issuer_of};
 
 use discovery::Discovered;
 use transport::HttpClient;
@@ -83,8 +88,7 @@ pub enum TokenFault {
     /// Network, 5xx, time-out: the provider's availability. 503.
     #[error(transparent)]
     Down(#[from] ProviderDown),
-    /// The token endpoint said no, such as `invalid_grant` for a replayed code. 403 unless the
-    /// fault is ours (`invalid_client`), which the operator must mend.
+    /// The token endpoint said no, such as `invalid_grant` for a replayed code. 403.
     #[error("the token endpoint of provider {provider} refused: {error}")]
     Refused {
         /// Its name in the configuration.
@@ -92,10 +96,29 @@ pub enum TokenFault {
         /// RFC 6749 5.2 error code, cut and cleaned.
         error: String,
     },
+    /// The token endpoint does not know us (`invalid_client`, `unauthorized_client`): nobody signs in until the
+    /// operator mends the configuration or the registration. 403.
+    #[error("the token endpoint of provider {provider} refused this client: {error}; {advice}")]
+    ClientRefused {
+        /// Its name in the configuration.
+        provider: String,
+        /// RFC 6749 5.2 error code, cut and cleaned.
+        error: String,
+        /// What to look at, here and there.
+        advice: String,
+    },
     /// The signature names a key that is not known, and the provider could not be asked for newer ones: its key set
     /// did not answer, or did a moment ago. 403, since anybody can make up a name.
     #[error("what provider {provider} says of the person cannot be verified now: {reason}")]
     UnknownKey {
+        /// Its name in the configuration.
+        provider: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// Who signed in is of a tenant that is none of `issuer_tenants`. 403.
+    #[error("provider {provider} signed in somebody of another tenant: {reason}")]
+    OtherTenant {
         /// Its name in the configuration.
         provider: String,
         /// Expected and found.
@@ -187,6 +210,11 @@ impl RelyingParty {
             false => format!("callback/{}", provider.name),
         };
         discovery::client_secret(provider)?;
+        if provider.client_authentication == config::ClientAuthentication::PrivateKeyJwt
+            && provider.private_key.is_none()
+        {
+            return Err("private_key: expected a key to sign by, found none".to_owned());
+        }
         Ok(Self {
             redirect_uri: config.server.endpoint_url(&callback),
             logout_return: config.server.endpoint_url("logout/return"),

@@ -140,21 +140,41 @@ impl Proxy {
         self.unread(Rejection::because(Kind::BadRequest, detail), peer)
     }
 
+    /// Notes a request that could not be read as HTTP, and was answered with `status` for that alone.
+    pub fn unreadable(&self, status: StatusCode, peer: &Peer) {
+        self.note_unread(self.ids.next(), status, peer);
+    }
+
     fn unread(&self, rejection: Rejection, peer: &Peer) -> Response<Bytes> {
         let (method, headers) = (Method::GET, HeaderMap::new());
+        let id = self.ids.next();
         let context = Context {
-            id: self.ids.next(),
+            id,
             client: peer.address(),
             method: &method,
             path: "",
             headers: &headers,
         };
-        self.metrics.request(
-            AccessLabel::None,
-            rejection.kind.status().as_u16(),
-            Duration::ZERO,
-        );
+        self.note_unread(id, rejection.kind.status(), peer);
         self.endpoints.write(&rejection, &context, None)
+    }
+
+    /// Neither a method nor a path is known, nor when it began.
+    fn note_unread(&self, id: RequestId, status: StatusCode, peer: &Peer) {
+        let (access, status, took) = (AccessLabel::None, status.as_u16(), Duration::ZERO);
+        self.metrics.request(access, status, took);
+        if let Some(log) = &self.access_log {
+            let line = Line {
+                id,
+                client: peer.address(),
+                method: "-",
+                path: "-",
+                status,
+                access: access.as_str(),
+                took,
+            };
+            log.note(&line, SystemTime::now());
+        }
     }
 
     /// The life of a request.

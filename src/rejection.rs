@@ -163,6 +163,8 @@ pub enum Kind {
     ForeignOrigin,
     /// 403: the provider answered with an error, such as `access_denied`.
     ProviderRefused { provider: String, error: String },
+    /// 403: the provider does not know this installation, such as `invalid_client`.
+    ClientRefused { provider: String, error: String },
     /// 403: the provider's token failed a check.
     TokenInvalid { provider: String },
     /// 403: the username is bound to another identity.
@@ -231,6 +233,7 @@ impl Kind {
             | Kind::RuleDenied
             | Kind::ForeignOrigin
             | Kind::ProviderRefused { .. }
+            | Kind::ClientRefused { .. }
             | Kind::TokenInvalid { .. }
             | Kind::Conflict
             | Kind::Inactive
@@ -318,6 +321,7 @@ impl Kind {
             Kind::RuleDenied => "rule-denied",
             Kind::ForeignOrigin => "foreign-origin",
             Kind::ProviderRefused { .. } => "provider-refused",
+            Kind::ClientRefused { .. } => "client-refused",
             Kind::TokenInvalid { .. } => "token-invalid",
             Kind::Conflict => "conflict",
             Kind::Inactive => "inactive",
@@ -374,7 +378,8 @@ impl Kind {
             Kind::ApplicationUnreachable | Kind::ApplicationSlow | Kind::ReceiverDown => {
                 Party::Application
             }
-            Kind::TokenTooLarge
+            Kind::ClientRefused { .. }
+            | Kind::TokenTooLarge
             | Kind::LoopCookieLost
             | Kind::LoopApplication
             | Kind::ConnectionSignIn => Party::Operator,

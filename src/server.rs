@@ -258,6 +258,7 @@ async fn endpoints(config: &Arc<Config>, metrics: &Arc<Metrics>) -> Result<Endpo
         random,
         recurrence: Default::default(),
         renewals: Default::default(),
+        unrenewable: Default::default(),
         form_room: Default::default(),
         config: Arc::clone(config),
     })

@@ -46,6 +46,7 @@ use informational::Rules;
 use patience::{Over, Patience};
 use pool::{Lease, Pool};
 pub use servers::{Servers, can_be_prepared, look_at_all};
+use upgrade::Ends;
 
 /// Idle connections to one server that are kept, over all workers.
 const MOST_IDLE: usize = 1024;
@@ -62,6 +63,8 @@ pub struct Application {
     body_size: Option<u64>,
     /// That of requests without a body.
     no_progress: Rc<Progress>,
+    /// How long the client of an upgraded connection may take nothing.
+    idle_timeout: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
 }
@@ -103,6 +106,7 @@ impl Application {
             patience: Patience::new(config.upstream.response_timeout),
             body_size: config.server.limits.body_size,
             no_progress: Rc::default(),
+            idle_timeout: config.server.limits.idle_timeout,
             clock,
             metrics,
         }
@@ -200,15 +204,12 @@ impl Application {
         let Some(client) = client.filter(|_| switches(&response)) else {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
-        let clock = Arc::clone(&self.clock);
-        upgrade::join(
-            client,
-            &mut response,
-            protocol.flatten(),
+        let ends = Ends {
             grant,
-            clock,
-            lease,
-        );
+            clock: Arc::clone(&self.clock),
+            idle_timeout: self.idle_timeout,
+        };
+        upgrade::join(client, &mut response, protocol.flatten(), ends, lease);
         Ok(response.map(|_| Body::empty()))
     }
 

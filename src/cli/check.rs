@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Failure, run};
 use crate::config::{self, Config, Lifetime, Session, StorePlace, show_duration};
-use crate::environment::{Clock, SystemClock};
+use crate::environment::{Clock, SystemClock, SystemRandom};
 use crate::oidc::{ProviderReport, RelyingParties};
 use crate::provisioning::scim::Receiver;
 use crate::provisioning::text::{self, TextDirectory};
@@ -181,7 +181,7 @@ impl Checks {
         };
         for party in parties.iter() {
             let what = format!("provider {}", party.name());
-            match party.probe(&SystemClock).await {
+            match party.probe(&SystemRandom, &SystemClock).await {
                 Ok(report) => {
                     self.provider(&what, &report);
                     if config.takes_access_tokens() {
@@ -207,6 +207,10 @@ impl Checks {
 
     fn provider(&mut self, what: &str, report: &ProviderReport) {
         self.note(&format!("{what}, discovery"), Ok(report.issuer.clone()));
+        for (tenant, known) in &report.tenants {
+            let known = known.clone().map(|()| "the provider knows it".to_owned());
+            self.note(&format!("{what}, tenant {tenant}"), known);
+        }
         let keys = report
             .keys
             .iter()
@@ -228,6 +232,8 @@ impl Checks {
             false => Ok(report.common_algorithms.join(", ")),
         };
         self.note(&format!("{what}, algorithms"), common);
+        let known = report.client_authentication.clone();
+        self.note(&format!("{what}, client authentication"), known);
         let user_info = match report.user_info_lacks {
             true => {
                 Err("user_info = \"always\", but the provider has no userinfo_endpoint".to_owned())

@@ -14,7 +14,7 @@ use super::{Failure, run, users};
 use crate::config::{self, Config};
 use crate::environment::rfc3339;
 use crate::mapping::MappedField;
-use crate::oidc::{ClaimSet, EmailNotVerified, session_claims};
+use crate::oidc::{ClaimSet, EmailNotVerified, TenantFault, issuer_of, session_claims};
 use crate::provisioning::{Decision, Outcome, Provisioning, explain_unknown};
 use crate::sealing::{Purpose, Sealer};
 use crate::store::{Access, Store};
@@ -130,10 +130,12 @@ fn chosen<'a>(
             });
     }
     let issuer = claims.get("iss").and_then(Value::as_str);
-    let named = config
-        .providers
-        .iter()
-        .find(|provider| issuer == Some(provider.issuer.as_str()));
+    let of = |fits: fn(&config::Issuer, &str) -> bool| {
+        let mut providers = config.providers.iter();
+        providers.find(|provider| issuer.is_some_and(|issuer| fits(&provider.issuer, issuer)))
+    };
+    // Of a tenant that is not let in, it is told why not.
+    let named = of(config::Issuer::names).or_else(|| of(|known, it| known.tenant_in(it).is_some()));
     match (named, config.providers.as_slice()) {
         (Some(provider), _) | (None, [provider]) => Ok(provider),
         _ => Err(Failure::new(
@@ -150,9 +152,14 @@ async fn decision(
     provider: &config::Provider,
     claims: &ClaimSet,
 ) -> Result<Decision, Failure> {
-    let mapped = match is_of_session(config, provider, claims) {
+    let of_session = is_of_session(config, provider, claims);
+    let issuer = match issuer(provider, claims, of_session) {
+        Ok(issuer) => issuer,
+        Err(fault) => return Ok(refused(config, provider, claims, fault.to_string())),
+    };
+    let mapped = match of_session {
         true => claims.clone(),
-        false => match provider_claims(config, provider, claims) {
+        false => match provider_claims(config, provider, issuer, claims) {
             Ok(mapped) => mapped,
             Err(fault) => return Ok(refused(config, provider, claims, fault.to_string())),
         },
@@ -176,12 +183,7 @@ async fn decision(
     }
     // No identity has an empty subject.
     Provisioning::new(config, store)
-        .explain(
-            &provider.name,
-            &provider.issuer,
-            subject.unwrap_or_default(),
-            &mapped,
-        )
+        .explain(&provider.name, issuer, subject.unwrap_or_default(), &mapped)
         .await
         .map_err(|fault| users::store_failure(&fault))
 }
@@ -190,18 +192,18 @@ async fn decision(
 fn provider_claims(
     config: &Config,
     provider: &config::Provider,
+    issuer: &str,
     claims: &ClaimSet,
 ) -> Result<ClaimSet, EmailNotVerified> {
     let config::Provider {
         name,
-        issuer,
         username_claim,
         ..
     } = provider;
     let other = claims
         .get("iss")
         .and_then(Value::as_str)
-        .filter(|iss| iss != issuer);
+        .filter(|iss| *iss != issuer);
     if let Some(other) = other {
         super::eprint(&format!(
             "hint: explained as claims of provider {name}, whose issuer is {issuer:?}; these have iss {other:?}\n"
@@ -239,12 +241,12 @@ async fn decision_about(config: &Config, name: &str) -> Result<Decision, Failure
         })?;
     let claims: ClaimSet = serde_json::from_slice(&claims).unwrap_or_default();
     let named = |provider: &&config::Provider| provider.name == recorded.provider;
-    let issuer = config
-        .providers
-        .iter()
-        .find(named)
-        .map(|it| it.issuer.as_str());
-    let identity = user.identities.iter().find(|(of, _)| issuer == Some(of));
+    let provider = config.providers.iter().find(named).ok_or_else(gone)?;
+    let issuer = match issuer(provider, &claims, true) {
+        Ok(issuer) => issuer,
+        Err(fault) => return Ok(refused(config, provider, &claims, fault.to_string())),
+    };
+    let identity = user.identities.iter().find(|(of, _)| of == issuer);
     let (issuer, subject) = identity.ok_or_else(gone)?;
     let at = rfc3339(recorded.at);
     super::eprint(&format!("hint: with the claims of the sign-in at {at}\n"));
@@ -258,7 +260,21 @@ async fn decision_about(config: &Config, name: &str) -> Result<Decision, Failure
 /// too; a sign-in takes no notice of it.
 fn is_of_session(config: &Config, provider: &config::Provider, claims: &ClaimSet) -> bool {
     let issuer = claims.get("iss").and_then(Value::as_str);
-    claims.contains_key(&config.session.username_claim) && issuer != Some(provider.issuer.as_str())
+    let of_provider = issuer.is_some_and(|issuer| provider.issuer.names(issuer));
+    claims.contains_key(&config.session.username_claim) && !of_provider
+}
+
+/// The issuer that a sign-in with these claims has. The `iss` of a session token is ours, and says nothing of it.
+fn issuer<'p>(
+    provider: &'p config::Provider,
+    claims: &ClaimSet,
+    of_session: bool,
+) -> Result<&'p str, TenantFault> {
+    let mut claims = claims.clone();
+    if of_session {
+        claims.remove("iss");
+    }
+    issuer_of(provider, &claims)
 }
 
 /// A sign-in that ends before provisioning.

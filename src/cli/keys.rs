@@ -1,4 +1,5 @@
-//! `keys generate`: fresh secrets and private keys, in the forms that the configuration takes.
+//! `keys generate`: fresh secrets and private keys, in the forms that the configuration takes; `keys public`: what a
+//! provider is given of one.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -13,6 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
 use super::Failure;
+use super::input::{self, Unread};
+use crate::config::ClientKey;
 use crate::environment::{SystemRandom, random_text};
 
 /// Bytes of a secret: HMAC-SHA256 gains nothing from more than 64 and is unsafe below 32.
@@ -45,6 +48,26 @@ pub(super) fn generate(algorithm: Algorithm, out: Option<&Path>) -> Result<(), F
         None => Ok(io::stdout().write_all(text.as_bytes())?),
         Some(path) => write_new(path, &text),
     }
+}
+
+/// Larger files are no key: somebody named the wrong file.
+const LARGEST: u64 = 1 << 20;
+
+/// Prints the public half of a `private_key` as a JWK Set (RFC 7517 5). It needs no configuration, since a provider
+/// may ask for the key before it gives the client's id.
+pub(super) fn public(file: &Path) -> Result<(), Failure> {
+    let text = input::text(file, LARGEST).map_err(|unread| {
+        let reason = match unread {
+            Unread::Fault(fault) => fault.to_string(),
+            Unread::TooLarge => "more than 1 MiB".to_owned(),
+        };
+        Failure::new(format!("{}: {reason}", file.display()))
+            .hint("name the PEM file of the private key")
+    })?;
+    let key = ClientKey::read(text.as_bytes())
+        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())).hint(fault.hint))?;
+    let set = serde_json::json!({ "keys": [key.public()] });
+    Ok(writeln!(io::stdout(), "{set:#}")?)
 }
 
 fn fresh(algorithm: Algorithm) -> Result<String, Unspecified> {

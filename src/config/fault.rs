@@ -36,8 +36,6 @@ pub enum Problem {
     Missing,
     /// There is no such key.
     Unknown,
-    /// The key belongs to a feature that this version does not have.
-    NotSupportedYet,
     /// Wrong type, out of range, or at odds with another key.
     Invalid,
 }
@@ -58,7 +56,6 @@ impl Problem {
             Problem::Syntax => "this is not TOML",
             Problem::Missing => "is missing",
             Problem::Unknown => "is no key",
-            Problem::NotSupportedYet => "is not supported yet",
             Problem::Invalid => "is not valid",
         }
     }

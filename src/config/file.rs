@@ -1,8 +1,8 @@
 //! Reads the TOML shape of `proxy.toml` key by key and collects every fault instead of stopping at
 //! the first.
 //!
-//! A [`Section`] is a table that notes which of its keys were asked for; what is left over is unknown
-//! or not supported yet. Keys, kinds and defaults come from the table in `keys`, so a key that is not
+//! A [`Section`] is a table that notes which of its keys were asked for; what is left over is unknown.
+//! Keys, kinds and defaults come from the table in `keys`, so a key that is not
 //! there cannot be read.
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::fault::Problem;
-use super::keys::{Fallback, Key, Kind, Support};
+use super::keys::{Fallback, Key, Kind};
 use super::slip::{elsewhere, nearest};
 use super::value::Value;
 
@@ -277,36 +277,12 @@ impl<'a> Section<'a> {
 
     fn report_leftovers(&self) {
         let taken = self.taken.borrow();
-        for (name, value) in self.table.into_iter().flat_map(|table| table.iter()) {
-            if taken.contains(name.get_ref().as_ref()) {
-                continue;
-            }
-            match Key::find(&self.pattern_of(name.get_ref())) {
-                Some(key) if key.is_off(value.get_ref()) => {}
-                Some(key) => self.not_supported_yet(key, name.get_ref(), value.get_ref()),
-                None => self.unknown(name.get_ref()),
+        let names = self.table.into_iter().flat_map(|table| table.keys());
+        for name in names.map(|name| name.get_ref().as_ref()) {
+            if !taken.contains(name) {
+                self.unknown(name);
             }
         }
-    }
-
-    fn not_supported_yet(&self, key: &Key, name: &str, value: &DeValue<'_>) {
-        let off = match key.support {
-            Support::NotYet(off) => off.join(" or "),
-            Support::Now => String::new(),
-        };
-        let expected = match off.is_empty() {
-            true => "nothing: the key is left out".to_owned(),
-            false => format!("{off}, or the key left out"),
-        };
-        let found = super::literal::describe(value, key.kind);
-        let hint = "this version does not have the feature; leave the key out".to_owned();
-        self.document.fault(
-            &self.span_of(name),
-            &self.path_of(name),
-            Problem::NotSupportedYet,
-            [found, expected],
-            Some(hint),
-        );
     }
 
     fn unknown(&self, name: &str) {

@@ -1,10 +1,6 @@
-//! Every key that `proxy.toml` may have: its path, what it holds, its default, and whether this
-//! version has the feature.
+//! Every key that `proxy.toml` may have: its path, what it holds and its default.
 //!
-//! The reader takes defaults from here and refuses by it what is unknown or not supported yet; a test
-//! holds it to the annotated reference. In a path `[]` stands for an entry of a list, `*` for a free name.
-
-use super::literal::literal;
+//! The reader takes defaults from here and refuses by it what is unknown; a test holds it to the annotated reference. In a path `[]` stands for an entry of a list, `*` for a free name.
 
 /// One key of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +11,6 @@ pub struct Key {
     pub kind: Kind,
     /// What holds when it is left out.
     pub fallback: Fallback,
-    /// Whether this version has the feature.
-    pub support: Support,
 }
 
 /// What a key holds.
@@ -57,15 +51,6 @@ pub enum Fallback {
     Value(&'static str),
 }
 
-/// Whether this version has a key's feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Support {
-    /// It has.
-    Now,
-    /// It has not; these values mean that the feature is off and are accepted.
-    NotYet(&'static [&'static str]),
-}
-
 impl Key {
     /// The key of that path.
     pub fn find(path: &str) -> Option<&'static Key> {
@@ -80,11 +65,6 @@ impl Key {
                 _ => key.path.strip_prefix(parent)?.strip_prefix('.'),
             })
             .filter(|name| !name.contains(['.', '[', '*']))
-    }
-
-    /// Whether `value` says that this key's feature is off.
-    pub(super) fn is_off(&self, value: &toml::de::DeValue<'_>) -> bool {
-        matches!(self.support, Support::NotYet(off) if off.contains(&literal(value).as_str()))
     }
 }
 
@@ -115,7 +95,6 @@ const fn value(path: &'static str, kind: Kind, default: &'static str) -> Key {
         path,
         kind,
         fallback,
-        support: Support::Now,
     }
 }
 
@@ -124,7 +103,6 @@ const fn required(path: &'static str, kind: Kind) -> Key {
         path,
         kind,
         fallback: Fallback::Required,
-        support: Support::Now,
     }
 }
 
@@ -133,16 +111,6 @@ const fn absent(path: &'static str, kind: Kind) -> Key {
         path,
         kind,
         fallback: Fallback::Absent,
-        support: Support::Now,
-    }
-}
-
-impl Key {
-    const fn not_yet(self, off: &'static [&'static str]) -> Key {
-        Key {
-            support: Support::NotYet(off),
-            ..self
-        }
     }
 }
 
@@ -210,7 +178,7 @@ pub const KEYS: &[Key] = &[
         Text,
         r#""client_secret_basic""#,
     ),
-    absent("providers[].private_key", Secret).not_yet(&[]),
+    absent("providers[].private_key", Secret),
     value("providers[].subject_claim", Text, r#""sub""#),
     value(
         "providers[].scopes",
@@ -233,7 +201,7 @@ pub const KEYS: &[Key] = &[
     ),
     value("providers[].clock_skew", Duration, r#""30s""#),
     value("providers[].logout", Text, r#""provider""#),
-    value("providers[].issuer_tenants", List, "[]").not_yet(&["[]"]),
+    value("providers[].issuer_tenants", List, "[]"),
     value("providers[].ca", Text, r#""""#),
     value("providers[].access_token_audience", Text, r#""""#),
     value(

@@ -1,33 +1,8 @@
-//! TOML values as text: as the file would say them, and as faults may show them.
+//! TOML values as text, as faults may show them.
 
 use toml::de::DeValue;
 
 use super::keys::Kind;
-
-/// A value as the file would say it, in one spelling.
-pub(super) fn literal(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| literal(item.get_ref())).collect();
-            format!("[{}]", items.join(", "))
-        }
-        DeValue::Table(table) => {
-            let entries: Vec<String> = table
-                .iter()
-                .map(|(name, value)| format!("{} = {}", name.get_ref(), literal(value.get_ref())))
-                .collect();
-            match entries.is_empty() {
-                true => "{}".to_owned(),
-                false => format!("{{ {} }}", entries.join(", ")),
-            }
-        }
-    }
-}
 
 /// A value as faults show it: shortened, and never what may be a secret.
 pub(super) fn describe(value: &DeValue<'_>, kind: Kind) -> String {

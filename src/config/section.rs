@@ -3,6 +3,7 @@
 mod access;
 mod directory;
 mod field;
+mod issuer;
 mod provider;
 mod push;
 mod route;
@@ -15,6 +16,7 @@ use super::Secret;
 pub use access::*;
 pub use directory::*;
 pub use field::UserField;
+pub use issuer::*;
 pub use provider::*;
 pub use push::*;
 pub use route::*;

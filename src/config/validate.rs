@@ -6,7 +6,9 @@
 
 mod address;
 mod assertion;
+mod client_key;
 mod directory;
+mod issuer;
 mod operator;
 mod provider;
 mod push;
@@ -97,6 +99,9 @@ fn read(document: &Document<'_>, top: &Section<'_>) -> Option<Config> {
         upstream::upstream(section, server.as_ref(), session.as_ref(), mapped.as_ref())
     });
     let identity = upstream.as_ref().map(|upstream| &upstream.identity);
+    if let (Some(providers), Some(session), Some(upstream)) = (&providers, &session, &upstream) {
+        client_key::check_own(top, providers, session, upstream);
+    }
     let mut routes_so_far = Vec::new();
     let routes = top.tables("routes", |_, section| {
         let audiences = providers.as_deref();

@@ -116,13 +116,6 @@ impl<'v> Value<'v> {
         None
     }
 
-    /// Reports a value that belongs to a feature this version does not have. Always `None`.
-    pub(super) fn not_supported_yet<T>(&self, expected: impl Into<String>) -> Option<T> {
-        let found = describe(self.value, self.kind);
-        let hint = "this version does not have the feature";
-        self.report(Problem::NotSupportedYet, found, expected.into(), hint)
-    }
-
     fn report<T>(
         &self,
         problem: Problem,

@@ -22,9 +22,6 @@ type Unfinished = Rejection;
 
 impl Endpoints {
     pub(super) async fn callback(&self, name: Option<&str>, asked: &Asked) -> Response<Bytes> {
-        if name.is_some_and(|name| self.parties.by_name(name).is_none()) {
-            return self.reject(asked, &Rejection::of(Kind::NotFound), None);
-        }
         let binding = self.sessions.cookies().sign_in_value(&asked.headers);
         let query = asked.uri.query().unwrap_or_default();
         let received = AuthorizationResponse::receive(
@@ -81,7 +78,8 @@ impl Endpoints {
             .parties
             .by_name(response.provider())
             .ok_or_else(unknown)?;
-        let tokens = party.redeem(response, now).await.map_err(not_redeemed)?;
+        let redeemed = party.redeem(response, &*self.random, now).await;
+        let tokens = redeemed.map_err(not_redeemed)?;
         let claims = session_claims(tokens.claims.set(), party.config(), &self.config.session)
             .map_err(|fault| {
                 Rejection::because(
@@ -270,6 +268,16 @@ fn not_redeemed(fault: TokenFault) -> Unfinished {
             provider: down.provider.clone(),
         },
         TokenFault::Refused { provider, error } => Kind::ProviderRefused {
+            provider: provider.clone(),
+            error: error.clone(),
+        },
+        TokenFault::OtherTenant { .. } => refused(
+            &"your organisation is not among those whose people may come in here",
+            Some("tid".to_owned()),
+        ),
+        TokenFault::ClientRefused {
+            provider, error, ..
+        } => Kind::ClientRefused {
             provider: provider.clone(),
             error: error.clone(),
         },

@@ -77,6 +77,7 @@ impl Endpoints {
         };
         let logout = ProviderLogout {
             provider: token.provider,
+            issuer: token.issuer,
             jti: token.jti,
             sid: token.sid,
             subject: token.subject,
@@ -131,7 +132,7 @@ impl Endpoints {
         }
         let mut response = plain(StatusCode::OK);
         for name in names {
-            if !self.ended_in_front(asked, name, &sid).await {
+            if !self.ended_in_front(asked, (name, &issuer), &sid).await {
                 response = plain(StatusCode::SERVICE_UNAVAILABLE);
             }
         }
@@ -148,10 +149,16 @@ impl Endpoints {
         response
     }
 
-    /// Ends what came of a session of that provider's; whether the store has it.
-    async fn ended_in_front(&self, asked: &Asked, provider: &str, sid: &str) -> bool {
+    /// Ends what came of a session of that provider's at that issuer; whether the store has it.
+    async fn ended_in_front(
+        &self,
+        asked: &Asked,
+        (provider, issuer): (&str, &str),
+        sid: &str,
+    ) -> bool {
         let now = self.clock.now();
-        match self.store.end_provider_session(provider, sid, now).await {
+        let ended = self.store.end_provider_session(provider, issuer, sid, now);
+        match ended.await {
             Ok(0) => true,
             Ok(sessions) => {
                 // This node need not wait to be told of what it has just done; the others are.

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod refresh_token;
+mod unrenewable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::session::{Cause, Due, Session, Sighting};
 use crate::telemetry::RequestId;
 
 use attempt::Outcome;
+pub use unrenewable::Unrenewable;
 
 /// How long a request waits for a renewal that another one makes: longer than a provider may take.
 const PATIENCE: Duration = Duration::from_secs(20);

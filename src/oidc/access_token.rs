@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::id_token::{self, absent, check_audience_shape, time};
 use super::logout_token::names;
 use super::redemption::skew;
+use super::tenant::issuer_of;
 use super::wording::{cleaned, kind};
 use super::{ClaimSet, ProviderDown, RelyingParties, RelyingParty, TokenFault};
 use crate::config;
@@ -96,10 +97,11 @@ impl RelyingParties {
                 party.config().access_token_audience.as_deref()
             })
             .ok_or_else(|| {
-                let issuer = cleaned(&issuer);
-                AccessTokenFault::Invalid(format!(
-                    "`iss`: expected a provider's issuer, found {issuer}"
-                ))
+                let other = || {
+                    let issuer = cleaned(&issuer);
+                    format!("`iss`: expected a provider's issuer, found {issuer}")
+                };
+                AccessTokenFault::Invalid(self.not_accepted(&issuer).unwrap_or_else(other))
             })?;
         party.access_token(jwt, now).await
     }
@@ -114,12 +116,14 @@ impl RelyingParty {
         let invalid = |reason: String| {
             AccessTokenFault::Invalid(format!("provider {}: {reason}", self.name()))
         };
-        let signed = match self.verify_typed(jwt, TYPES, now).await {
-            Ok(signed) => signed,
+        let signed = match self.verify_of_tenant(jwt, TYPES, now).await {
+            Ok((signed, _)) => signed,
             Err(TokenFault::Down(down)) => return Err(down.into()),
-            Err(TokenFault::Invalid { reason, .. } | TokenFault::UnknownKey { reason, .. }) => {
-                return Err(invalid(reason));
-            }
+            Err(
+                TokenFault::Invalid { reason, .. }
+                | TokenFault::UnknownKey { reason, .. }
+                | TokenFault::OtherTenant { reason, .. },
+            ) => return Err(invalid(reason)),
             Err(other) => return Err(invalid(other.to_string())),
         };
         let us = &self.provider.client_id;
@@ -159,6 +163,8 @@ struct Checked<'c> {
 impl Checked<'_> {
     fn access_token(&self, now: UnixSeconds) -> Result<AccessToken, AccessTokenFault> {
         let invalid = |reason| self.invalid(reason);
+        let issuer =
+            issuer_of(self.provider, self.claims).map_err(|fault| invalid(fault.to_string()))?;
         self.check_audience().map_err(invalid)?;
         let good_until = self.good_until(now)?;
         let name = &self.provider.subject_claim;
@@ -169,7 +175,7 @@ impl Checked<'_> {
         let name = &self.provider.access_token_username_claim;
         let username = optional_text(self.claims, name).map_err(invalid)?;
         Ok(AccessToken {
-            issuer: self.provider.issuer.clone(),
+            issuer: issuer.to_owned(),
             subject: subject.map(str::to_owned),
             username: username.map(str::to_owned),
             good_until,

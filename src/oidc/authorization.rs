@@ -17,8 +17,8 @@ pub struct AuthorizationResponse {
     pub(super) nonce: String,
     pub(super) pkce_verifier: String,
     pub(super) return_to: String,
-    /// Whether `iss` was there (RFC 9207); it was compared then.
-    pub(super) names_issuer: bool,
+    /// `iss`, if it was there (RFC 9207): the provider's, perhaps another tenant's of it.
+    pub(super) issuer: Option<String>,
 }
 
 /// Longest query that is looked at, in bytes.
@@ -131,7 +131,7 @@ impl AuthorizationResponse {
             pkce_verifier: state::text(&state.pkce_verifier),
             provider: state.provider,
             return_to: state.return_to,
-            names_issuer: parameters.iss.is_some(),
+            issuer: parameters.iss,
         })
     }
 
@@ -198,7 +198,7 @@ impl RelyingParty {
                 .is_ok_and(|known| announces_issuer(&known))
         };
         match found {
-            Some(issuer) if issuer == self.provider.issuer => Ok(()),
+            Some(issuer) if self.may_be_named(issuer) => Ok(()),
             None if !announced() => Ok(()),
             Some(_) | None => Err(ResponseFault::WrongIssuer),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
-    CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet,
+    CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
     CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse, CoreSubjectIdentifierType,
     CoreTokenIntrospectionResponse,
@@ -20,9 +20,9 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::keys::check_keys;
-use super::redemption::TokenAnswer;
+use super::keys::{KeySet, check_keys};
 use super::request::OFFLINE_ACCESS;
+use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::{ProviderDown, RelyingParty};
 use crate::config::{self, ClientAuthentication};
@@ -107,7 +107,7 @@ pub(super) type Client = openidconnect::Client<
 pub(super) struct Discovered {
     pub(super) metadata: Arc<Metadata>,
     pub(super) client: Arc<Client>,
-    pub(super) keys: Arc<CoreJsonWebKeySet>,
+    pub(super) keys: Arc<KeySet>,
 }
 
 impl Discovered {
@@ -202,19 +202,27 @@ impl RelyingParty {
 
     /// Metadata and keys as the provider says them now, checked.
     pub(super) async fn ask(&self, http: &Observed<'_>) -> Result<Discovered, String> {
-        let issuer = IssuerUrl::new(self.provider.issuer.clone())
-            .map_err(|error| format!("issuer: expected a URL ({error})"))?;
-        let metadata = Metadata::discover_async(issuer, http)
-            .await
-            .map_err(|error| discovery_reason(&error, &http.last()))?;
+        let (metadata, keys) = match self.provider.issuer.tenants() {
+            [] => self.ask_of_one_issuer(http).await?,
+            _ => self.ask_of_tenants(http).await?,
+        };
         check_endpoints(&metadata)?;
-        let keys = Arc::new(metadata.jwks().clone());
         check_keys(&keys, &self.provider)?;
         Ok(Discovered {
             client: Arc::new(self.client(&metadata)?),
             metadata: Arc::new(metadata),
-            keys,
+            keys: Arc::new(keys),
         })
+    }
+
+    async fn ask_of_one_issuer(&self, http: &Observed<'_>) -> Result<(Metadata, KeySet), String> {
+        let issuer = IssuerUrl::new(self.provider.issuer.as_written().to_owned())
+            .map_err(|error| format!("issuer: expected a URL ({error})"))?;
+        let metadata = Metadata::discover_async(issuer, http)
+            .await
+            .map_err(|error| discovery_reason(&error, &http.last()))?;
+        let keys = KeySet::of_one_issuer(metadata.jwks());
+        Ok((metadata, keys))
     }
 
     fn client(&self, metadata: &Metadata) -> Result<Client, String> {
@@ -222,7 +230,10 @@ impl RelyingParty {
         let secret = client_secret(&self.provider)?.map(ClientSecret::new);
         let auth_type = match self.provider.client_authentication {
             ClientAuthentication::Basic => AuthType::BasicAuth,
-            ClientAuthentication::Post | ClientAuthentication::None => AuthType::RequestBody,
+            // The assertion goes with the request that needs one.
+            ClientAuthentication::Post
+            | ClientAuthentication::PrivateKeyJwt
+            | ClientAuthentication::None => AuthType::RequestBody,
         };
         let redirect = RedirectUrl::new(self.redirect_uri.clone())
             .map_err(|error| format!("server.public_url: expected a URL ({error})"))?;
@@ -237,7 +248,9 @@ impl RelyingParty {
 /// The client secret as the text that goes over the wire; none where the client sends none.
 pub(super) fn client_secret(provider: &config::Provider) -> Result<Option<String>, String> {
     match (&provider.client_secret, provider.client_authentication) {
-        (None, _) | (_, ClientAuthentication::None) => Ok(None),
+        (None, _) | (_, ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt) => {
+            Ok(None)
+        }
         (Some(secret), _) => String::from_utf8(secret.expose().to_vec())
             .map(Some)
             .map_err(|_| "client_secret: expected UTF-8 text, found other bytes".to_owned()),

@@ -24,7 +24,7 @@ const SUBJECT_LENGTH: usize = 255;
 
 /// What an ID token must agree with.
 pub(super) struct Expected<'a> {
-    pub(super) issuer: &'a IssuerUrl,
+    pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: ExpectedNonce<'a>,
     pub(super) now: UnixSeconds,
@@ -108,10 +108,11 @@ impl Expected<'_> {
             .ok_or(unreadable)?
             .parse()
             .map_err(|_| unreadable.to_owned())?;
+        let issuer = IssuerUrl::new(self.issuer.to_owned()).map_err(|_| unreadable.to_owned())?;
         let now = UNIX_EPOCH + Duration::from_secs((self.now - self.skew).max(0) as u64);
         let verifier = CoreIdTokenVerifier::new_public_client(
             ClientId::new(self.client_id.to_owned()),
-            self.issuer.clone(),
+            issuer,
             CoreJsonWebKeySet::default(),
         )
         // `Signed` holds only what a key of the provider signed; the cut-down copy cannot be verified again.

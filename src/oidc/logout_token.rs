@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::id_token::{LAST_TIME, time};
 use super::signature::{Signed, claim_set};
 use super::wording::kind;
-use super::{ClaimSet, RelyingParties, RelyingParty, TokenFault};
+use super::{ClaimSet, RelyingParties, RelyingParty, TokenFault, tenant};
 use crate::environment::UnixSeconds;
 
 /// The member of `events` that makes a token a logout token.
@@ -30,6 +30,8 @@ const LONGEST: usize = 255;
 pub struct LogoutToken {
     /// The provider's name in the configuration.
     pub provider: String,
+    /// `iss`: one of the provider's issuers.
+    pub issuer: String,
     /// `jti`: the token counts once.
     pub jti: String,
     /// `sid`: the provider's session.
@@ -54,10 +56,11 @@ pub enum LogoutFault {
 }
 
 impl RelyingParties {
-    /// The providers with that issuer: several where it has several clients of ours.
+    /// The providers with that issuer, among others if they have many tenants: several where it has several clients of
+    /// ours.
     pub fn by_issuer(&self, issuer: &str) -> impl Iterator<Item = &RelyingParty> {
         let all = self.iter().map(|party| &**party);
-        all.filter(move |party| party.config().issuer == issuer)
+        all.filter(move |party| party.config().issuer.names(issuer))
     }
 
     /// Of the providers with that issuer the one that a token's `aud` names as we know it by `audience`, else the first.
@@ -85,31 +88,46 @@ impl RelyingParties {
         let unverified = unverified_claims(token)
             .ok_or_else(|| invalid("expected a JWT in compact serialisation, found other text"))?;
         let issuer = unverified.get("iss").and_then(Value::as_str);
-        let party = issuer.and_then(|issuer| {
-            self.addressed(issuer, &unverified, |party| Some(&party.config().client_id))
-        });
+        let issuer = issuer.ok_or_else(|| invalid("`iss`: expected a string, found none"))?;
+        let party = self.addressed(issuer, &unverified, |party| Some(&party.config().client_id));
         let party = party.ok_or_else(|| {
-            invalid("`iss`: expected the issuer of a configured provider, found another")
+            let other = "`iss`: expected the issuer of a configured provider, found another";
+            let reason = self.not_accepted(issuer);
+            LogoutFault::Invalid(reason.unwrap_or_else(|| other.to_owned()))
         })?;
         let signed = party
-            .verify_typed(token, TYPES, now)
+            .verify_typed(token, TYPES, issuer, now)
             .await
             .map_err(|fault| match fault {
                 TokenFault::Down(_) | TokenFault::UnknownKey { .. } => {
                     LogoutFault::Later(fault.to_string())
                 }
-                TokenFault::Invalid { reason, .. } => LogoutFault::Invalid(reason),
-                TokenFault::Refused { error, .. } => LogoutFault::Invalid(error),
+                TokenFault::Invalid { reason, .. } | TokenFault::OtherTenant { reason, .. } => {
+                    LogoutFault::Invalid(reason)
+                }
+                TokenFault::Refused { error, .. } | TokenFault::ClientRefused { error, .. } => {
+                    LogoutFault::Invalid(error)
+                }
             })?;
-        party.checked(&signed, now).map_err(LogoutFault::Invalid)
+        let checked = party.checked(&signed, issuer, now);
+        checked.map_err(LogoutFault::Invalid)
     }
 }
 
 impl RelyingParty {
-    fn checked(&self, signed: &Signed, now: UnixSeconds) -> Result<LogoutToken, String> {
+    fn checked(
+        &self,
+        signed: &Signed,
+        issuer: &str,
+        now: UnixSeconds,
+    ) -> Result<LogoutToken, String> {
         let claims = &signed.payload;
-        if claims.get("iss").and_then(Value::as_str) != Some(&self.config().issuer) {
+        if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
             return Err("`iss`: expected the provider's issuer, found another".to_owned());
+        }
+        // The standard gives these tokens no tenant but their issuer's.
+        if tenant::is_named(claims) {
+            tenant::issuer_of(self.config(), claims).map_err(|fault| fault.to_string())?;
         }
         check_audience(claims, &self.config().client_id)?;
         check_event(claims)?;
@@ -123,6 +141,7 @@ impl RelyingParty {
         let (issued_at, expires_at) = self.times(claims, now)?;
         Ok(LogoutToken {
             provider: self.name().to_owned(),
+            issuer: issuer.to_owned(),
             jti: text(claims, "jti")?.ok_or("`jti`: expected, found none")?,
             sid,
             subject,

@@ -8,14 +8,16 @@ use serde_json::Value;
 use super::discovery::{Discovered, Metadata};
 use super::signature::{algorithm_name, of_crate};
 use super::transport::Observed;
-use super::{ProviderDown, RelyingParty};
-use crate::environment::{Clock, UnixSeconds};
+use super::{ProviderDown, RelyingParty, TokenFault};
+use crate::environment::{Clock, Random, UnixSeconds};
 
 /// A provider as it describes itself. Its issuer matched, or there is no report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderReport {
     /// `issuer`, equal to the configuration's to the letter.
     pub issuer: String,
+    /// Each of `issuer_tenants`, and why it is not one that the provider knows.
+    pub tenants: Vec<(String, Result<(), String>)>,
     /// `authorization_endpoint`.
     pub authorization_endpoint: String,
     /// `token_endpoint`.
@@ -34,6 +36,8 @@ pub struct ProviderReport {
     pub common_algorithms: Vec<String>,
     /// Whether PKCE S256 is announced; `None` where the provider does not say.
     pub pkce_s256: Option<bool>,
+    /// How we authenticate, and what the token endpoint thinks of it; or what to mend.
+    pub client_authentication: Result<String, String>,
     /// Whether UserInfo is to be asked though the provider has none.
     pub user_info_lacks: bool,
     /// Whether it says that it gives refresh tokens (`scopes_supported`).
@@ -55,16 +59,46 @@ pub struct KeyReport {
 
 impl RelyingParty {
     /// Asks the provider for its metadata and keys, and compares them with the configuration and with
-    /// `clock`. What sign-ins use stays as it is.
+    /// `clock`; and the token endpoint, with a code that nobody gave out, whether it knows us. What sign-ins use
+    /// stays as it is.
     ///
     /// # Errors
     /// [`ProviderDown`] when it cannot be discovered.
-    pub async fn probe(&self, clock: &dyn Clock) -> Result<ProviderReport, ProviderDown> {
+    pub async fn probe(
+        &self,
+        random: &dyn Random,
+        clock: &dyn Clock,
+    ) -> Result<ProviderReport, ProviderDown> {
         let http = Observed::new(&self.http);
         let discovered = self.ask(&http).await.map_err(|reason| self.down(reason))?;
         let date = http.last().date.as_deref().and_then(seconds);
         let clock_ahead = date.map(|date| clock.now().saturating_sub(date));
-        Ok(self.report(&discovered, clock_ahead))
+        Ok(ProviderReport {
+            tenants: self.ask_each_tenant(&http).await,
+            client_authentication: self.known_there(&discovered, random, clock.now()).await,
+            ..self.report(&discovered, clock_ahead)
+        })
+    }
+
+    async fn known_there(
+        &self,
+        discovered: &Discovered,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<String, String> {
+        let way = self.authentication(&discovered.metadata)?;
+        match self.redeem_made_up(discovered, random, now).await {
+            // Some look at the code first: that they know us is not said.
+            Err(TokenFault::Refused { error, .. }) => Ok(format!(
+                "{way}; the token endpoint refuses a made-up code ({error}), and not this client"
+            )),
+            Err(TokenFault::Down(down)) => Ok(format!(
+                "{way}; what the token endpoint thinks of it is not known: {}",
+                down.reason
+            )),
+            Err(fault) => Err(fault.to_string()),
+            Ok(()) => Err("the token endpoint gave tokens for a made-up code".to_owned()),
+        }
     }
 
     fn report(&self, discovered: &Discovered, clock_ahead: Option<UnixSeconds>) -> ProviderReport {
@@ -76,6 +110,7 @@ impl RelyingParty {
         let user_info = metadata.userinfo_endpoint().map(|url| url.to_string());
         ProviderReport {
             issuer: metadata.issuer().to_string(),
+            tenants: Vec::new(),
             authorization_endpoint: metadata.authorization_endpoint().to_string(),
             token_endpoint: metadata.token_endpoint().map(|url| url.to_string()),
             user_info_lacks: user_info.is_none()
@@ -86,12 +121,13 @@ impl RelyingParty {
                 .as_ref()
                 .map(|url| url.to_string()),
             jwks_uri: metadata.jwks_uri().to_string(),
-            keys: discovered.keys.keys().iter().map(key_report).collect(),
+            keys: discovered.keys.iter().map(key_report).collect(),
             announced_algorithms: announced.iter().filter_map(name).collect(),
             common_algorithms: common
                 .filter(|algorithm| announced.contains(&of_crate(*algorithm)))
                 .map(|algorithm| algorithm_name(algorithm).to_owned())
                 .collect(),
+            client_authentication: self.authentication(metadata),
             pkce_s256: methods.map(|methods| methods.iter().any(|method| method == "S256")),
             lists_offline_access: discovered.lists_offline_access(),
             clock_ahead,

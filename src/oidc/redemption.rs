@@ -2,20 +2,17 @@
 //! ID token, UserInfo where it is asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use openidconnect::core::{
-    CoreErrorResponseType, CoreGenderClaim, CoreIdToken, CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm, CoreTokenType,
-};
+use openidconnect::core::CoreErrorResponseType;
 use openidconnect::{
-    AccessToken, AuthorizationCode, EmptyAdditionalClaims, OAuth2TokenResponse, PkceCodeVerifier,
-    RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
+    AccessToken, AuthorizationCode, PkceCodeVerifier, RefreshToken, RequestTokenError,
+    StandardErrorResponse,
 };
-use serde::{Deserialize, Serialize};
 
 use super::id_token::{self, Expected, ExpectedNonce};
 use super::signature::{ANY_JWT, SignatureFault, Signed, Trusted};
+use super::tenant::issuer_of;
+use super::token_answer::TokenAnswer;
 use super::transport::{Answered, HttpFault, Observed};
 use super::wording::error_code;
 use super::{
@@ -23,79 +20,7 @@ use super::{
     user_info,
 };
 use crate::config::{self, ClientAuthentication};
-use crate::environment::UnixSeconds;
-
-/// What we read of a token response (RFC 6749 5.1). The ID token stays text: the crate's own type
-/// would refuse the whole answer over one standard claim of another JSON type.
-#[derive(Serialize, Deserialize)]
-pub(super) struct TokenAnswer {
-    /// Empty where there is none: only UserInfo needs one.
-    #[serde(default = "no_access_token", skip_serializing)]
-    pub(super) access_token: AccessToken,
-    #[serde(skip_serializing)]
-    pub(super) id_token: Option<String>,
-    #[serde(skip_serializing)]
-    pub(super) refresh_token: Option<RefreshToken>,
-    /// Seconds that the access token lives.
-    #[serde(default, deserialize_with = "lenient_seconds")]
-    pub(super) expires_in: Option<u64>,
-}
-
-static BEARER: CoreTokenType = CoreTokenType::Bearer;
-
-/// A number, or as some providers write it, a text; whatever else is none.
-fn lenient_seconds<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    let value = serde_json::Value::deserialize(value)?;
-    let text = value.as_str().and_then(|text| text.parse().ok());
-    Ok(value.as_u64().or(text))
-}
-
-fn no_access_token() -> AccessToken {
-    AccessToken::new(String::new())
-}
-
-impl std::fmt::Debug for TokenAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenAnswer(…)")
-    }
-}
-
-impl OAuth2TokenResponse for TokenAnswer {
-    type TokenType = CoreTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &CoreTokenType {
-        &BEARER
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        None
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
-    }
-}
-
-impl
-    TokenResponse<
-        EmptyAdditionalClaims,
-        CoreGenderClaim,
-        CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm,
-    > for TokenAnswer
-{
-    fn id_token(&self) -> Option<&CoreIdToken> {
-        None
-    }
-}
+use crate::environment::{Random, UnixSeconds, random_text};
 
 impl RelyingParty {
     /// Redeems the code and checks the ID token (OpenID Connect Core 3.1.3); asks UserInfo where the
@@ -106,22 +31,23 @@ impl RelyingParty {
     pub async fn redeem(
         &self,
         response: &AuthorizationResponse,
+        random: &dyn Random,
         now: UnixSeconds,
     ) -> Result<VerifiedTokens, TokenFault> {
         let now = now.clamp(0, id_token::LAST_TIME);
         let discovered = self.discovered()?;
         self.check_response(&discovered, response)?;
-        let answer = self.exchange(&discovered, response).await?;
+        let code = [&*response.code, &*response.pkce_verifier];
+        let answer = self.exchange(&discovered, code, random, now).await?;
         let id_token = answer.id_token.as_deref().ok_or_else(|| {
             self.invalid("expected an ID token in the token response, found none")
         })?;
         let nonce = ExpectedNonce::Always(&response.nonce);
-        let (set, expires_at) = self
-            .id_token_claims(&discovered, id_token, nonce, now)
-            .await?;
+        let (set, expires_at) = self.id_token_claims(id_token, nonce, now).await?;
         let claims = self
             .completed(&discovered, &answer.access_token, set, expires_at, now)
             .await?;
+        self.check_named(response.issuer.as_deref(), claims.issuer())?;
         Ok(VerifiedTokens {
             claims,
             id_token: config::Secret::new(id_token),
@@ -132,14 +58,13 @@ impl RelyingParty {
     /// What a verified ID token says, and its `exp`.
     pub(super) async fn id_token_claims(
         &self,
-        discovered: &Discovered,
         id_token: &str,
         nonce: ExpectedNonce<'_>,
         now: UnixSeconds,
     ) -> Result<(ClaimSet, UnixSeconds), TokenFault> {
-        let signed = self.verify(id_token, now).await?;
+        let (signed, issuer) = self.verify_of_tenant(id_token, ANY_JWT, now).await?;
         let expires_at = Expected {
-            issuer: discovered.metadata.issuer(),
+            issuer,
             client_id: &self.provider.client_id,
             nonce,
             now,
@@ -159,16 +84,19 @@ impl RelyingParty {
         expires_at: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<Claims, TokenFault> {
+        let issuer = issuer_of(&self.provider, &set).map_err(|fault| self.tenant_fault(fault))?;
         let subject = id_token::subject(&set, &self.provider.subject_claim)
             .map_err(|reason| self.invalid(reason))?
             .to_owned();
         if user_info::is_wanted(&self.provider, &self.claims_in_use, &set) {
-            let more = self.user_info(discovered, access_token, &set, now).await?;
+            let more = self
+                .user_info(discovered, access_token, &set, issuer, now)
+                .await?;
             user_info::join(&mut set, more);
         }
         Ok(Claims {
             provider: self.name().to_owned(),
-            issuer: self.provider.issuer.clone(),
+            issuer: issuer.to_owned(),
             subject,
             expires_at,
             set,
@@ -184,7 +112,7 @@ impl RelyingParty {
         if response.provider != self.name() {
             return Err(self.invalid("the authorization response is another provider's"));
         }
-        if !response.names_issuer && announces_issuer(discovered) {
+        if response.issuer.is_none() && announces_issuer(discovered) {
             return Err(self.invalid("the authorization response names no issuer"));
         }
         Ok(())
@@ -193,22 +121,44 @@ impl RelyingParty {
     async fn exchange(
         &self,
         discovered: &Discovered,
-        response: &AuthorizationResponse,
+        [code, verifier]: [&str; 2],
+        random: &dyn Random,
+        now: UnixSeconds,
     ) -> Result<TokenAnswer, TokenFault> {
         let http = Observed::new(&self.http);
-        discovered
+        let mut request = discovered
             .client
-            .exchange_code(AuthorizationCode::new(response.code.clone()))
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|_| self.down("the discovery document names no token_endpoint"))?
-            .set_pkce_verifier(PkceCodeVerifier::new(response.pkce_verifier.clone()))
+            .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()));
+        for (name, value) in self.client_assertion(discovered, random, now)? {
+            request = request.add_extra_param(name, value);
+        }
+        request
             .request_async(&http)
             .await
-            .map_err(|error| self.token_fault(error, &http.last()))
+            .map_err(|error| self.token_fault(discovered, error, &http.last()))
+    }
+
+    /// Asks the token endpoint for what a code gives that nobody gave out: whether it knows us (RFC 6749 5.2).
+    ///
+    /// # Errors
+    /// Always, by a provider that can be trusted: [`TokenFault::ClientRefused`] where it does not.
+    pub(super) async fn redeem_made_up(
+        &self,
+        discovered: &Discovered,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<(), TokenFault> {
+        let [code, verifier] = [random_text::<32>(random), random_text::<32>(random)];
+        let answer = self.exchange(discovered, [&code, &verifier], random, now);
+        answer.await.map(drop)
     }
 
     /// The crate's error holds the answer's body: nothing of it but the error code is kept.
     pub(super) fn token_fault(
         &self,
+        discovered: &Discovered,
         error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
         last: &Answered,
     ) -> TokenFault {
@@ -218,10 +168,9 @@ impl RelyingParty {
             RequestTokenError::ServerResponse(refusal) if is_passing(status, refusal.error()) => {
                 self.down(format!("{} answered {status}", last.url)).into()
             }
-            RequestTokenError::ServerResponse(refusal) => TokenFault::Refused {
-                provider: self.name().to_owned(),
-                error: error_code(refusal.error().as_ref()),
-            },
+            RequestTokenError::ServerResponse(refusal) => {
+                self.refused(discovered, refusal.error().as_ref())
+            }
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => self
                 .down(format!(
                     "{}: expected a token response (application/json), found another answer with \
@@ -232,20 +181,29 @@ impl RelyingParty {
         }
     }
 
-    /// Verifies a JWT of the provider, with newer keys where the known ones do not fit.
-    pub(super) async fn verify(&self, jwt: &str, now: UnixSeconds) -> Result<Signed, TokenFault> {
-        self.verify_typed(jwt, ANY_JWT, now).await
+    fn refused(&self, discovered: &Discovered, error: &str) -> TokenFault {
+        let (provider, error) = (self.name().to_owned(), error_code(error));
+        match self.client_advice(&discovered.metadata, &error) {
+            None => TokenFault::Refused { provider, error },
+            Some(advice) => TokenFault::ClientRefused {
+                provider,
+                error,
+                advice,
+            },
+        }
     }
 
-    /// The same of a JWT whose `typ` is one of `types` if it has one.
+    /// Verifies a JWT of that issuer of the provider, whose `typ` is one of `types` if it has one, with newer keys
+    /// where the known ones do not fit.
     pub(super) async fn verify_typed(
         &self,
         jwt: &str,
         types: &[&str],
+        issuer: &str,
         now: UnixSeconds,
     ) -> Result<Signed, TokenFault> {
         let known = self.discovered()?;
-        let reason = match self.trusted(&known).verify(jwt, types) {
+        let reason = match self.trusted(&known, issuer).verify(jwt, types) {
             Ok(signed) => return Ok(signed),
             Err(SignatureFault::Invalid(reason)) => return Err(self.invalid(reason)),
             Err(SignatureFault::WrongKey(reason)) => (reason, false),
@@ -260,19 +218,20 @@ impl RelyingParty {
                 reason,
             },
         })?;
-        let verified = self.trusted(&newer).verify(jwt, types);
+        let verified = self.trusted(&newer, issuer).verify(jwt, types);
         verified.map_err(|fault| self.invalid(fault.reason()))
     }
 
-    fn trusted<'a>(&'a self, discovered: &'a Discovered) -> Trusted<'a> {
+    fn trusted<'a>(&'a self, discovered: &'a Discovered, issuer: &'a str) -> Trusted<'a> {
         let secret = match self.provider.client_authentication {
-            ClientAuthentication::None => None,
+            ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt => None,
             ClientAuthentication::Basic | ClientAuthentication::Post => {
                 self.provider.client_secret.as_ref()
             }
         };
         Trusted {
             keys: &discovered.keys,
+            issuer,
             secret: secret.map(config::Secret::expose),
             algorithms: &self.provider.algorithms,
         }

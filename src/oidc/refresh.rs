@@ -11,12 +11,13 @@ use openidconnect::RefreshToken;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::id_token::{self, ExpectedNonce};
-use super::redemption::{TokenAnswer, secret_of};
+use super::redemption::secret_of;
 use super::signature::claim_set;
+use super::token_answer::TokenAnswer;
 use super::transport::Observed;
 use super::{ClaimSet, RelyingParty, TokenFault, VerifiedTokens};
 use crate::config;
-use crate::environment::UnixSeconds;
+use crate::environment::{Random, UnixSeconds};
 
 /// How long claims hold that come without any time.
 const UNTOLD: UnixSeconds = 3600;
@@ -73,6 +74,7 @@ impl RelyingParty {
     pub async fn refresh(
         &self,
         renewing: &Renewing<'_>,
+        random: &dyn Random,
         now: UnixSeconds,
     ) -> Result<Granted, TokenFault> {
         if now < self.rests_until.load(Ordering::Relaxed) {
@@ -85,7 +87,7 @@ impl RelyingParty {
             return Err(self.down(reason).into());
         };
         let granted = self
-            .spend(renewing)
+            .spend(renewing, random, now)
             .await
             .map(|answer| Granted(answer, place));
         if let Err(TokenFault::Down(_)) = &granted {
@@ -94,18 +96,27 @@ impl RelyingParty {
         granted
     }
 
-    async fn spend(&self, renewing: &Renewing<'_>) -> Result<TokenAnswer, TokenFault> {
+    async fn spend(
+        &self,
+        renewing: &Renewing<'_>,
+        random: &dyn Random,
+        now: UnixSeconds,
+    ) -> Result<TokenAnswer, TokenFault> {
         let discovered = self.discovered()?;
         let token = String::from_utf8_lossy(renewing.refresh_token.expose()).into_owned();
         let token = RefreshToken::new(token);
         let http = Observed::new(&self.http);
-        discovered
+        let mut request = discovered
             .client
             .exchange_refresh_token(&token)
-            .map_err(|_| self.down("the discovery document names no token_endpoint"))?
+            .map_err(|_| self.down("the discovery document names no token_endpoint"))?;
+        for (name, value) in self.client_assertion(&discovered, random, now)? {
+            request = request.add_extra_param(name, value);
+        }
+        request
             .request_async(&http)
             .await
-            .map_err(|error| self.token_fault(error, &http.last()))
+            .map_err(|error| self.token_fault(&discovered, error, &http.last()))
     }
 
     /// What the provider says of the person now: the claims of the new ID token or, where there is none, of the
@@ -126,11 +137,12 @@ impl RelyingParty {
         let (set, expires_at) = match &granted.0.id_token {
             Some(id_token) => {
                 let nonce = ExpectedNonce::IfAny(renewing.nonce);
-                let (set, expires_at) = self
-                    .id_token_claims(&discovered, id_token, nonce, now)
-                    .await?;
-                if set.get("sub") != former.get("sub") {
-                    return Err(self.invalid("`sub`: expected this session's, found another"));
+                let (set, expires_at) = self.id_token_claims(id_token, nonce, now).await?;
+                for name in ["iss", "sub"] {
+                    if set.get(name) != former.get(name) {
+                        let reason = format!("`{name}`: expected this session's, found another");
+                        return Err(self.invalid(reason));
+                    }
                 }
                 (set, expires_at)
             }

@@ -9,19 +9,22 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::JsonWebKey;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::core::{CoreJsonWebKey, CoreJwsSigningAlgorithm};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::ClaimSet;
+use super::keys::KeySet;
 use super::wording::{cleaned, kind};
 use crate::config::IdTokenAlgorithm;
 
 /// What a signature may be made with.
 pub(super) struct Trusted<'a> {
     /// The provider's public keys.
-    pub(super) keys: &'a CoreJsonWebKeySet,
+    pub(super) keys: &'a KeySet,
+    /// Who the token must be of: keys that are another's do not count.
+    pub(super) issuer: &'a str,
     /// The client secret, the key of HS256.
     pub(super) secret: Option<&'a [u8]>,
     /// The configuration's list.
@@ -107,11 +110,14 @@ impl Trusted<'_> {
         }
         let candidates = self
             .keys
-            .keys()
-            .iter()
-            .filter(|key| jose.kid.is_none() || named(key) == jose.kid.as_deref());
-        let mut found = false;
-        for key in candidates {
+            .for_issuer(self.issuer)
+            .filter(|(key, _)| jose.kid.is_none() || named(key) == jose.kid.as_deref());
+        let (mut found, mut of_another) = (false, false);
+        for (key, fits) in candidates {
+            if !fits {
+                of_another = true;
+                continue;
+            }
             // The crate compares key type, use, curve and `alg` of the key with the algorithm.
             if key.verify_signature(&algorithm, input, signature).is_ok() {
                 return Ok(());
@@ -120,9 +126,13 @@ impl Trusted<'_> {
         }
         let not_made = || "the signature was not made by a key of the provider".to_owned();
         Err(match (found, &jose.kid) {
+            (false, Some(_)) if of_another => SignatureFault::WrongKey(format!(
+                "`kid`: expected a key of {}, found one of another issuer",
+                self.issuer
+            )),
             (false, Some(kid)) => SignatureFault::NoKey(format!(
                 "`kid`: expected one of the provider's {} keys, found {}",
-                self.keys.keys().len(),
+                self.keys.len(),
                 cleaned(kid)
             )),
             (_, None) => SignatureFault::NoKey(not_made()),
@@ -171,7 +181,8 @@ impl Trusted<'_> {
     }
 }
 
-const NOT_COMPACT: &str = "expected a signed JWT, found something that cannot be read as one";
+pub(super) const NOT_COMPACT: &str =
+    "expected a signed JWT, found something that cannot be read as one";
 
 /// `typ` of a JWT that says no more of itself than that it is one (RFC 7519 5.1).
 pub(super) const ANY_JWT: &[&str] = &["JWT", "application/jwt", "JOSE", "application/jose"];

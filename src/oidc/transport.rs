@@ -43,7 +43,7 @@ pub(super) enum HttpFault {
 impl HttpClient {
     /// Prepares the client. The error says what to do about it.
     pub(super) fn new(provider: &config::Provider) -> Result<Self, String> {
-        let issuer = Url::parse(&provider.issuer).map_err(|error| {
+        let issuer = Url::parse(provider.issuer.as_written()).map_err(|error| {
             format!("issuer: expected a URL, found one that cannot be read ({error})")
         })?;
         match &provider.ca {

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use openidconnect::{AccessToken, HttpRequest, HttpResponse};
 use serde_json::Value;
 
-use super::signature::claim_set;
+use super::signature::{ANY_JWT, claim_set};
 use super::wording::{cleaned, kind};
 use super::{ClaimSet, Discovered, PROTOCOL_CLAIMS, RelyingParty, TokenFault};
 use crate::config::{self, Config, UserInfo};
@@ -65,6 +65,7 @@ impl RelyingParty {
         discovered: &Discovered,
         access_token: &AccessToken,
         id_token: &ClaimSet,
+        issuer: &str,
         now: UnixSeconds,
     ) -> Result<ClaimSet, TokenFault> {
         let Some(endpoint) = discovered.metadata.userinfo_endpoint() else {
@@ -77,7 +78,7 @@ impl RelyingParty {
         })?;
         let response = self.http.send(request).await;
         let response = response.map_err(|fault| self.down(fault.to_string()))?;
-        let claims = self.user_info_claims(discovered, response, now).await?;
+        let claims = self.user_info_claims(response, issuer, now).await?;
         // Core 5.3.2: otherwise another person's claims could be joined.
         match claims.get("sub") {
             Some(sub) if Some(sub) == id_token.get("sub") => Ok(claims),
@@ -93,8 +94,8 @@ impl RelyingParty {
 
     async fn user_info_claims(
         &self,
-        discovered: &Discovered,
         response: HttpResponse,
+        issuer: &str,
         now: UnixSeconds,
     ) -> Result<ClaimSet, TokenFault> {
         let status = response.status();
@@ -113,8 +114,9 @@ impl RelyingParty {
         match media_type(&response).as_str() {
             "application/jwt" => {
                 let jwt = std::str::from_utf8(body).unwrap_or_default().trim();
-                let claims = self.verify(jwt, now).await?.payload;
-                self.check_addressed(discovered, &claims)?;
+                let signed = self.verify_typed(jwt, ANY_JWT, issuer, now).await?;
+                self.check_addressed(issuer, &signed.payload)?;
+                let claims = signed.payload;
                 Ok(claims)
             }
             "application/json" | "" => {
@@ -130,12 +132,7 @@ impl RelyingParty {
     }
 
     /// A signed answer says who made it and for whom, or nothing at all (Core 5.3.2).
-    fn check_addressed(
-        &self,
-        discovered: &Discovered,
-        claims: &ClaimSet,
-    ) -> Result<(), TokenFault> {
-        let issuer = discovered.metadata.issuer().as_str();
+    fn check_addressed(&self, issuer: &str, claims: &ClaimSet) -> Result<(), TokenFault> {
         if claims.get("iss").is_some_and(|iss| iss != issuer) {
             return Err(self.invalid(format!("UserInfo: `iss`: expected {issuer}, found another")));
         }

@@ -340,7 +340,8 @@ impl TextDirectory {
     }
 }
 
-/// The provider whose subjects are in the file: the directory's only one, or the only one there is.
+/// Whose subjects are in the file: the issuer of the directory's only provider, or of the only one there is, unless it
+/// has several.
 fn issuer(config: &config::Config, directory: &config::Directory) -> Option<String> {
     let of = |name: &str| {
         let mut providers = config.providers.iter();
@@ -351,7 +352,7 @@ fn issuer(config: &config::Config, directory: &config::Directory) -> Option<Stri
         ([], [only]) => Some(only),
         _ => None,
     };
-    provider.map(|provider| provider.issuer.clone())
+    provider?.issuer.only().map(str::to_owned)
 }
 
 /// This machine and where this process listens: nodes on one machine differ too.

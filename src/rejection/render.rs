@@ -59,6 +59,7 @@ fn ways_on(kind: &Kind) -> &'static [Way] {
             &[Way::OtherAccount, Way::TryAgain]
         }
         Kind::Inactive
+        | Kind::ClientRefused { .. }
         | Kind::TokenInvalid { .. }
         | Kind::TokenTooLarge
         | Kind::LoopCookieLost
@@ -208,7 +209,11 @@ mod tests {
                 provider: text(),
                 error: text(),
             },
-            Kind::ProviderRefused { .. } => Kind::TokenInvalid { provider: text() },
+            Kind::ProviderRefused { .. } => Kind::ClientRefused {
+                provider: text(),
+                error: text(),
+            },
+            Kind::ClientRefused { .. } => Kind::TokenInvalid { provider: text() },
             Kind::TokenInvalid { .. } => Kind::Conflict,
             Kind::Conflict => Kind::Inactive,
             Kind::Inactive => Kind::Refused {
@@ -272,7 +277,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_own_slug_and_an_error_status() {
         let kinds = every_kind();
-        assert_eq!(kinds.len(), 37);
+        assert_eq!(kinds.len(), 38);
         let slugs: BTreeSet<_> = kinds.iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), kinds.len());
         for kind in &kinds {

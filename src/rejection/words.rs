@@ -75,6 +75,10 @@ fn facts(kind: &Kind, language: Language) -> Vec<Fact> {
         Kind::ProviderRefused {
             provider: name,
             error,
+        }
+        | Kind::ClientRefused {
+            provider: name,
+            error,
         } => vec![
             provider(name),
             fact(

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -222,6 +222,7 @@ async fn speak_http1<S>(
         });
         let timed = Timed::new(first, stream, arrivals.clone());
         let (address, late) = (peer.address(), || front.timed_out(&peer));
+        let unreadable = |status| front.proxy.unreadable(status, &peer);
         // In a box, since it is not there while the connection rests.
         let phases = phase.clone();
         let spoken = http1(
@@ -232,6 +233,7 @@ async fn speak_http1<S>(
             address,
             phases,
             late,
+            unreadable,
             true,
         );
         match Box::pin(spoken).await {
@@ -286,7 +288,7 @@ async fn beside(
 }
 
 /// HTTP/1 with any service, until it ends or rests; `late_answer` is the answer to a header section that
-/// did not come in time.
+/// did not come in time, and `unreadable` is told what hyper answered by itself to one that is no HTTP.
 #[expect(
     clippy::too_many_arguments,
     reason = "one call for each kind of service"
@@ -299,6 +301,7 @@ pub(super) async fn http1<S, V, B>(
     peer: IpAddr,
     phase: watch::Receiver<Phase>,
     late_answer: impl FnOnce() -> Vec<u8>,
+    unreadable: impl FnOnce(StatusCode),
     may_rest: bool,
 ) -> Option<S>
 where
@@ -324,6 +327,7 @@ where
             ended = &mut connection => {
                 if let Err(error) = ended && error.is_parse() {
                     tracing::debug!(client = %peer, %error, "malformed request");
+                    unreadable(answered(&error));
                 }
                 break None;
             }
@@ -358,6 +362,16 @@ where
     }
     close_in_order(stream).await;
     None
+}
+
+/// What hyper answers to a header section that it cannot read.
+fn answered(error: &hyper::Error) -> StatusCode {
+    match error.is_parse_too_large() {
+        // Nothing but its words tells the two apart.
+        true if error.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    }
 }
 
 /// Reads on for a while after the last answer: closing a socket with bytes unread resets it, and a
@@ -431,7 +445,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin, G: Unpin> http_body::Body for Ans
 }
 
 pub(super) fn say_close<B>(response: &mut Response<B>) {
-    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

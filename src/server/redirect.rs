@@ -107,7 +107,18 @@ async fn serve(
     });
     let timed = Timed::new(Bytes::new(), stream, arrivals.clone());
     let late = || written(&redirect.timed_out(peer));
-    http1(timed, &arrivals, service, rules, peer, phase, late, false).await;
+    http1(
+        timed,
+        &arrivals,
+        service,
+        rules,
+        peer,
+        phase,
+        late,
+        |_| {},
+        false,
+    )
+    .await;
 }
 
 impl Redirect {

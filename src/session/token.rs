@@ -1,7 +1,7 @@
 //! The session token: a JWT as WorkflowGen's own `auth` application mints it (RFC 7519), with our `sid`
 //! and `jti`.
 
-use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
 use crate::config::{self, SessionAlgorithm, SessionKey};
@@ -10,10 +10,10 @@ use crate::oidc::ClaimSet;
 
 /// A key of `session.keys` does not fit `session.algorithm`.
 #[derive(Debug, thiserror::Error)]
-#[error("session.keys: key {id}: expected {expected}; {source}")]
+#[error("session.keys: key {id}: expected a key for {algorithm:?}; {source}")]
 pub struct KeyFault {
     id: String,
-    expected: &'static str,
+    algorithm: SessionAlgorithm,
     source: jsonwebtoken::errors::Error,
 }
 
@@ -52,12 +52,7 @@ impl TokenKeys {
     /// # Errors
     /// [`KeyFault`] for the first that does not fit the algorithm.
     pub fn new(session: &config::Session) -> Result<Self, KeyFault> {
-        let algorithm = match session.algorithm {
-            SessionAlgorithm::HS256 => Algorithm::HS256,
-            SessionAlgorithm::ES256 => Algorithm::ES256,
-            SessionAlgorithm::EdDSA => Algorithm::EdDSA,
-            SessionAlgorithm::RS256 => Algorithm::RS256,
-        };
+        let algorithm = session.algorithm.jws();
         let mut validation = Validation::new(algorithm);
         // Time is an argument, so `exp` is compared by us; `iss` too, since the crate takes an array.
         validation.validate_exp = false;
@@ -68,7 +63,7 @@ impl TokenKeys {
             keys: session
                 .keys
                 .iter()
-                .map(|key| Key::new(key, session.algorithm, algorithm))
+                .map(|key| Key::new(key, session.algorithm))
                 .collect::<Result<_, _>>()?,
             issuer: session.issuer.clone(),
             audience: session.audience.clone(),
@@ -140,54 +135,28 @@ impl TokenKeys {
 }
 
 impl Key {
-    fn new(
-        key: &SessionKey,
-        named: SessionAlgorithm,
-        algorithm: Algorithm,
-    ) -> Result<Self, KeyFault> {
+    fn new(key: &SessionKey, algorithm: SessionAlgorithm) -> Result<Self, KeyFault> {
         let secret = key.secret.expose();
-        let (expected, signing) = match named {
-            SessionAlgorithm::HS256 => ("32 bytes or more", Ok(EncodingKey::from_secret(secret))),
-            SessionAlgorithm::ES256 => (
-                "a PKCS#8 PEM private key on P-256",
-                EncodingKey::from_ec_pem(secret),
-            ),
-            SessionAlgorithm::EdDSA => (
-                "a PKCS#8 PEM private Ed25519 key",
-                EncodingKey::from_ed_pem(secret),
-            ),
-            SessionAlgorithm::RS256 => ("a PEM private RSA key", EncodingKey::from_rsa_pem(secret)),
-        };
         let fault = |source| KeyFault {
             id: key.id.clone(),
-            expected,
+            algorithm,
             source,
         };
-        let signing = signing.map_err(fault)?;
-        let (verifying, public) = match named {
+        let (verifying, public) = match algorithm {
+            // A shared secret has no public half.
             SessionAlgorithm::HS256 => (DecodingKey::from_secret(secret), None),
             _ => {
-                let mut public = Jwk::from_encoding_key(&signing, algorithm).map_err(fault)?;
+                let mut public = algorithm.jwk(secret).map_err(fault)?;
                 public.common.key_id = Some(key.id.clone());
                 public.common.public_key_use = Some(PublicKeyUse::Signature);
-                public.common.key_algorithm = named_algorithm(named);
                 (DecodingKey::from_jwk(&public).map_err(fault)?, Some(public))
             }
         };
         Ok(Self {
             id: key.id.clone(),
-            signing,
+            signing: algorithm.encoding_key(secret).map_err(fault)?,
             verifying,
             public,
         })
     }
-}
-
-fn named_algorithm(algorithm: SessionAlgorithm) -> Option<KeyAlgorithm> {
-    Some(match algorithm {
-        SessionAlgorithm::HS256 => KeyAlgorithm::HS256,
-        SessionAlgorithm::ES256 => KeyAlgorithm::ES256,
-        SessionAlgorithm::EdDSA => KeyAlgorithm::EdDSA,
-        SessionAlgorithm::RS256 => KeyAlgorithm::RS256,
-    })
 }

@@ -13,6 +13,8 @@ use crate::environment::UnixSeconds;
 pub struct ProviderLogout {
     /// The provider's name.
     pub provider: String,
+    /// `iss`: a `sid` and a subject are somebody's at one issuer only.
+    pub issuer: String,
     /// `jti` of the logout token: it counts once.
     pub jti: String,
     /// The provider's session; every session of ours that came of it ends.
@@ -56,28 +58,34 @@ impl Store {
     pub async fn end_provider_session(
         &self,
         provider: &str,
+        issuer: &str,
         sid: &str,
         now: UnixSeconds,
     ) -> Result<u64, Error> {
         let look = sqlx::query_scalar::<_, i64>(
-            "select count(*) from sessions where provider = $1 and provider_sid = $2 and ended_at is null",
+            "select count(*) from sessions where provider = $1 and provider_sid = $2 \
+             and (issuer = $3 or issuer is null) and ended_at is null",
         )
         .bind(provider)
         .bind(sid)
+        .bind(issuer)
         .fetch_one(&self.0.pools.reader);
         if self.within_patience(look).await? == 0 {
             return Ok(0);
         }
         let statement = self.0.dialect.pick(
             "update sessions set ended_at = $3 \
-             where provider = $1 and provider_sid = $2 and ended_at is null",
+             where provider = $1 and provider_sid = $2 and (issuer = $4 or issuer is null) \
+             and ended_at is null",
             "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-             where provider = $1 and provider_sid = $2 and ended_at is null and $3 = $3",
+             where provider = $1 and provider_sid = $2 and (issuer = $4 or issuer is null) \
+             and ended_at is null and $3 = $3",
         );
         let update = sqlx::query(statement)
             .bind(provider)
             .bind(sid)
             .bind(now)
+            .bind(issuer)
             .execute(&self.0.pools.writer);
         let ended = self.within_patience(update).await?;
         Ok(ended.rows_affected())
@@ -91,8 +99,8 @@ impl Store {
         let mut transaction = self.begin().await?;
         lock_logout(&mut transaction, self.0.dialect, logout).await?;
         let recorded = sqlx::query(
-            "insert into provider_logouts (provider, jti, sid, subject, issued_at, kept_until) \
-             values ($1, $2, $3, $4, $5, $6) on conflict (provider, jti) do nothing",
+            "insert into provider_logouts (provider, jti, sid, subject, issued_at, kept_until, issuer) \
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict (provider, jti) do nothing",
         )
         .bind(&logout.provider)
         .bind(&logout.jti)
@@ -100,6 +108,7 @@ impl Store {
         .bind(&logout.subject)
         .bind(logout.issued_at)
         .bind(logout.kept_until)
+        .bind(&logout.issuer)
         .execute(&mut *transaction)
         .await?;
         if recorded.rows_affected() == 0 {
@@ -118,23 +127,28 @@ impl Store {
     ) -> Result<u64, sqlx::Error> {
         let by_sid = self.0.dialect.pick(
             "update sessions set ended_at = $3 \
-             where provider = $1 and provider_sid = $2 and ended_at is null and $4 = $4",
+             where provider = $1 and provider_sid = $2 and (issuer = $5 or issuer is null) \
+             and ended_at is null and $4 = $4",
             "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-             where provider = $1 and provider_sid = $2 and ended_at is null and $3 = $3 and $4 = $4",
+             where provider = $1 and provider_sid = $2 and (issuer = $5 or issuer is null) \
+             and ended_at is null and $3 = $3 and $4 = $4",
         );
         let by_subject = self.0.dialect.pick(
             "update sessions set ended_at = $3 \
-             where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null",
+             where provider = $1 and subject = $2 and (issuer = $5 or issuer is null) \
+             and issued_at <= $4 and ended_at is null",
             "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-             where provider = $1 and subject = $2 and issued_at <= $4 and ended_at is null and $3 = $3",
+             where provider = $1 and subject = $2 and (issuer = $5 or issuer is null) \
+             and issued_at <= $4 and ended_at is null and $3 = $3",
         );
         // Its ID tokens name no session: which of the person's it is cannot be told, so that all of them are.
         let by_either = self.0.dialect.pick(
             "update sessions set ended_at = $3 \
-             where provider = $1 and subject = $2 and provider_sid is null and issued_at <= $4 and ended_at is null",
+             where provider = $1 and subject = $2 and (issuer = $5 or issuer is null) \
+             and provider_sid is null and issued_at <= $4 and ended_at is null",
             "update sessions set ended_at = extract(epoch from clock_timestamp())::bigint \
-             where provider = $1 and subject = $2 and provider_sid is null and issued_at <= $4 \
-             and ended_at is null and $3 = $3",
+             where provider = $1 and subject = $2 and (issuer = $5 or issuer is null) \
+             and provider_sid is null and issued_at <= $4 and ended_at is null and $3 = $3",
         );
         let of_subject = match logout.sid {
             Some(_) => by_either,
@@ -148,6 +162,7 @@ impl Store {
                 .bind(named)
                 .bind(now)
                 .bind(logout.issued_at)
+                .bind(&logout.issuer)
                 .execute(&mut **transaction);
             ended += update.await?.rows_affected();
         }
@@ -188,14 +203,17 @@ pub(super) async fn names(
     session: &NewSession,
 ) -> Result<bool, sqlx::Error> {
     let named: i64 = sqlx::query_scalar(
-        "select (select count(*) from provider_logouts where provider = $1 and sid = $2) \
+        "select (select count(*) from provider_logouts \
+            where provider = $1 and sid = $2 and (issuer = $5 or issuer is null)) \
          + (select count(*) from provider_logouts \
-            where provider = $1 and subject = $3 and (sid is null or $2 is null) and issued_at >= $4)",
+            where provider = $1 and subject = $3 and (issuer = $5 or issuer is null) \
+            and (sid is null or $2 is null) and issued_at >= $4)",
     )
     .bind(&session.provider)
     .bind(&session.provider_sid)
     .bind(&session.subject)
     .bind(session.issued_at)
+    .bind(&session.identity.0)
     .fetch_one(connection)
     .await?;
     Ok(named > 0)

@@ -152,8 +152,8 @@ impl Store {
         let held = &session.renewable;
         let inserted = sqlx::query(
             "insert into sessions (sid, sign_in, user_id, provider, subject, provider_sid, issued_at, token, \
-             token_expires_at, id_token, refresh_token, claims, rules, created_at, expires_at, seen_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             token_expires_at, id_token, refresh_token, claims, rules, created_at, expires_at, seen_at, issuer) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              on conflict (sign_in) do nothing",
         )
         .bind(&session.sid)
@@ -172,6 +172,7 @@ impl Store {
         .bind(session.created_at)
         .bind(session.expires_at)
         .bind(session.seen_at)
+        .bind(&session.identity.0)
         .execute(&mut *transaction)
         .await?;
         if inserted.rows_affected() == 0 {

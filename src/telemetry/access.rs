@@ -36,9 +36,9 @@ pub struct Line<'r> {
     pub id: RequestId,
     /// The client's address.
     pub client: IpAddr,
-    /// The method.
+    /// The method; `-` of a request that could not be read.
     pub method: &'r str,
-    /// The path, never with its query.
+    /// The path, never with its query; `-` of a request that could not be read.
     pub path: &'r str,
     /// The status code that was answered.
     pub status: u16,

@@ -7,7 +7,7 @@ use crate::support::browser::Mode;
 use crate::support::browser::Sending;
 use crate::support::provider::new_person;
 use crate::support::proxy::Setup;
-use crate::support::wire::exchange;
+use crate::support::wire::{Wire, exchange};
 
 #[test]
 fn session_says_who_one_is() {
@@ -178,6 +178,23 @@ fn own_endpoints_take_their_methods_only() {
         let answer = exchange(proxy.address, request);
         assert_eq!(answer.status, 405, "{method} {path}");
         assert!(answer.header("allow").is_some(), "{method} {path}");
+    }
+}
+
+/// RFC 9110 9.3.2: what GET does not find, HEAD does not find either.
+#[test]
+fn a_callback_that_is_not_there_is_404_to_every_method() {
+    let application = Application::start();
+    let proxy = Setup::usual(&application);
+    for method in ["GET", "HEAD", "POST"] {
+        let request = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            proxy.path("/auth/callback/nope"),
+            proxy.host()
+        );
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        wire.send(request).unwrap();
+        assert_eq!(wire.answer(method).unwrap().status, 404, "{method}");
     }
 }
 

@@ -96,6 +96,34 @@ fn a_thousand_fields_are_431() {
     others_are_served(&proxy);
 }
 
+/// What never comes as far as a route is found in the log and among the metrics like any other request.
+#[test]
+fn requests_that_cannot_be_read_are_logged_and_counted() {
+    let application = Application::start();
+    let proxy = setup(&application)
+        .with("[server.limits]", "header_timeout", "\"1s\"")
+        .start_unready();
+    let fields: String = (0..1000).map(|n| format!("X-{n}: 1\r\n")).collect();
+    for (request, status) in [
+        (
+            "GET /wfgen/ HTTP/1.1\r\nBad Name: 1\r\n\r\n".to_owned(),
+            400,
+        ),
+        (format!("GET /wfgen/ HTTP/1.1\r\n{fields}\r\n"), 431),
+        ("GET /wfgen/ HTTP/1.1\r\nX-Slow: ".to_owned(), 408),
+    ] {
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        wire.send(&request).unwrap();
+        assert_eq!(wire.answer("GET").unwrap().status, status);
+        assert!(matches!(wire.at_end(), Ok(true)), "one answer to {status}");
+        proxy.wait_for_log(&format!(
+            "client=127.0.0.1 method=- path=\"-\" status={status} access=\"none\""
+        ));
+        let labels = ["access=\"none\"", &format!("status=\"{status}\"")];
+        assert_eq!(proxy.metric("vestibule_requests_total", &labels), 1.0);
+    }
+}
+
 #[test]
 fn connections_over_the_limit_wait_and_the_operator_sees_it() {
     let application = Application::start();
@@ -205,6 +233,45 @@ fn a_client_that_takes_nothing_of_its_answer_is_closed() {
             read = wire.some();
         }
     }
+}
+
+/// Whoever is only silent stays connected, for longer than the other was given.
+#[test]
+fn an_upgraded_client_that_takes_nothing_is_closed() {
+    let application = Application::start();
+    let proxy = setup(&application)
+        .with("[server.limits]", "idle_timeout", "\"2s\"")
+        .start_unready();
+    const SWITCHING: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    application.answer_early("/wfgen/open/endless", |_, stream| {
+        stream.write_all(SWITCHING)?;
+        loop {
+            stream.write_all(&[b'x'; 64 * 1024])?;
+        }
+    });
+    application.answer_early("/wfgen/open/silent", |_, stream| {
+        stream.write_all(SWITCHING)?;
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte)?;
+        stream.write_all(&byte)?;
+        Ok(false)
+    });
+    let open = |to: &str| {
+        let mut wire = Wire::connect(proxy.address).unwrap();
+        let head = request(&proxy).replace("/open/x", to);
+        let fields = "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        wire.send(head.replace("\r\n\r\n", fields)).unwrap();
+        assert_eq!(wire.answer_head().unwrap().status, 101);
+        wire
+    };
+    let (mut silent, _endless) = (open("/open/silent"), open("/open/endless"));
+    assert_eq!(proxy.metric("vestibule_connections", &[]), 2.0);
+    wait_for("the end of one", PATIENCE, || {
+        (proxy.metric("vestibule_connections", &[]) <= 1.0).then_some(())
+    });
+    silent.send("y").unwrap();
+    assert_eq!(silent.some().unwrap(), b"y");
 }
 
 #[test]

@@ -54,6 +54,19 @@ fn the_smallest_configuration_loads() {
 }
 
 #[test]
+fn the_example_of_several_tenants_loads() {
+    let readme = read("README.md");
+    let toml = block(&readme, "## The smallest real proxy.toml", "toml");
+    let tenants = block(&readme, "### Several tenants of Entra ID", "toml");
+    let (head, rest) = toml.split_once("[[providers]]").expect("a provider");
+    let (_, rest) = rest.split_once("\n[session]").expect("a session");
+    let (_folder, path) = installed(&format!("{head}{tenants}\n[session]{rest}"));
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's tenants have faults: {faults}"));
+    assert_eq!(config.providers[0].issuer.tenants().len(), 2);
+}
+
+#[test]
 fn the_mapping_examples_load() {
     let readme = read("README.md");
     let toml = block(&readme, "## The smallest real proxy.toml", "toml");
@@ -97,6 +110,21 @@ fn the_access_token_example_loads() {
     let config = vestibule::config::load(&path)
         .unwrap_or_else(|faults| panic!("the README's bearer route has faults: {faults}"));
     assert_eq!(config.bearer_rules().count(), 1);
+}
+
+#[test]
+fn the_private_key_example_loads() {
+    let readme = read("README.md");
+    let smallest = block(&readme, "## The smallest real proxy.toml", "toml");
+    let (head, rest) = smallest.split_once("[[providers]]").expect("a provider");
+    let (_, tail) = rest.split_once("[session]").expect("the next section");
+    let provider = block(&readme, "## A key instead of the client secret", "toml");
+    let (folder, path) = installed(&format!("{head}{provider}\n[session]{tail}"));
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    std::fs::write(folder.path().join("keys/client.pem"), key.serialize_pem()).unwrap();
+    let config = vestibule::config::load(&path)
+        .unwrap_or_else(|faults| panic!("the README's private_key has faults: {faults}"));
+    assert!(config.providers[0].private_key.is_some());
 }
 
 /// The last block, with every key that it names in its file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
-use vestibule::config::{self, Fallback, KEYS, Key, Support, UserField};
+use vestibule::config::{self, Fallback, KEYS, Key, UserField};
 
 const REFERENCE: &str = include_str!("../../proxy.toml");
 
@@ -156,24 +156,11 @@ fn every_key_of_the_reference_is_in_the_code_and_marked_as_it_is_there() {
     for (path, entry) in entries() {
         let key = Key::find(&path).unwrap_or_else(|| panic!("{path} is not in KEYS"));
         let says = |word: &str| entry.comment.contains(word);
-        match key.support {
-            Support::Now => {
-                let optional = path.starts_with("directories[].mapping.*")
-                    || path.starts_with("directories[].push")
-                    || path.starts_with("upstream.identity.assertion")
-                    || is_for_another_choice(&entry.comment);
-                assert!(entry.live || optional, "{path} is switched off");
-            }
-            Support::NotYet(_) => {
-                assert!(!entry.live, "{path} is not supported yet, but switched on");
-                // In a switched-off table the mark may stand at the table.
-                let in_table = path.starts_with("directories[].mapping.*.");
-                assert!(
-                    says("not supported yet") || in_table,
-                    "{path} is not marked"
-                );
-            }
-        }
+        let optional = path.starts_with("directories[].mapping.*")
+            || path.starts_with("directories[].push")
+            || path.starts_with("upstream.identity.assertion")
+            || is_for_another_choice(&entry.comment);
+        assert!(entry.live || optional, "{path} is switched off");
         let is_leaf = !has_keys(&path) && !has_keys(&format!("{path}[]"));
         let in_example = path.contains(".keys[]") || path.contains("mapping.*");
         if !is_leaf || in_example {
@@ -239,22 +226,12 @@ fn the_presets_are_good_routes() {
     assert_eq!(config.routes.len(), 10);
 }
 
-/// With all that is not supported yet switched on, each such key is refused, and nothing else is.
 #[test]
-fn what_the_reference_marks_is_what_is_refused() {
+fn with_every_setting_switched_on_the_reference_is_good_too() {
     let folder = tempfile::tempdir().unwrap();
     with_secrets(folder.path());
     let path = folder.path().join("proxy.toml");
-    let faults = config::load_text(&everything(false), &path).unwrap_err();
-    for fault in &faults.list {
-        assert_eq!(
-            fault.problem,
-            config::Problem::NotSupportedYet,
-            "{fault:#?}"
-        );
-    }
-    let refused = |key: &str| faults.list.iter().any(|fault| fault.key == key);
-    assert!(refused("providers[0].private_key"), "{faults}");
+    config::load_text(&everything(false), &path).unwrap_or_else(|faults| panic!("{faults}"));
 }
 
 fn with_secrets(folder: &Path) {
@@ -270,6 +247,7 @@ fn with_secrets(folder: &Path) {
     std::fs::create_dir(folder.join("secrets")).unwrap();
     write("proxy.toml", REFERENCE);
     write("secrets/client_secret", "a client secret\n");
+    write("secrets/client.pem", &key_pem());
     write("secrets/session", "a session key of 32 bytes at least\n");
     write("secrets/assertion.pem", &key_pem());
     write("secrets/scim_token", "a-token-of-the-receiver\n");

@@ -1,5 +1,6 @@
 //! The relying party against a provider that lies: every lie is refused, the honest case is let in.
 
+mod client_assertion;
 mod discovery;
 mod id_token;
 mod response;
@@ -128,7 +129,7 @@ impl Journey {
     async fn sign_in(&self) -> Result<VerifiedTokens, Fault> {
         let response = self.receive(&self.callback_query().await);
         let response = response.map_err(Fault::Response)?;
-        let redeemed = self.party().redeem(&response, now()).await;
+        let redeemed = self.party().redeem(&response, &SystemRandom, now()).await;
         redeemed.map_err(Fault::Token)
     }
 
@@ -222,10 +223,11 @@ fn config(issuer: &str, edit: impl FnOnce(&mut Provider)) -> Config {
 fn provider(name: &str, issuer: &str) -> Provider {
     Provider {
         name: name.to_owned(),
-        issuer: issuer.to_owned(),
+        issuer: vestibule::config::Issuer::one(issuer),
         client_id: CLIENT_ID.to_owned(),
         client_secret: Some(Secret::new(CLIENT_SECRET)),
         client_authentication: ClientAuthentication::Basic,
+        private_key: None,
         subject_claim: "sub".to_owned(),
         scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
         username_claim: "preferred_username".to_owned(),

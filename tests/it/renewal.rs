@@ -280,6 +280,29 @@ fn lesson_13_a_renewal_maps_the_claims_again() {
     assert!(page.answer.text().contains("You have left."));
 }
 
+/// Nothing renews the sessions of a provider that has left the file; its log says so once, not at every request.
+#[test]
+fn a_provider_that_left_the_file_is_told_of_once() {
+    let application = Application::start();
+    let mut proxy = short(&application).at(Provider::shared()).start();
+    let people = ["left", "behind"].map(|person| cookie(&proxy.signed_in(&new_person(person))));
+    let file = proxy.file("proxy.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let renamed = text.replace("name = \"test\"", "name = \"other\"");
+    assert_ne!(text, renamed);
+    std::fs::write(&file, renamed).unwrap();
+    proxy.restart();
+    for token in &people {
+        run_out(token);
+        for _ in 0..3 {
+            assert_eq!(proxy.get("/x", &cookie_line(token)).status, 401);
+        }
+    }
+    let told = "no [[providers]] entry has this name";
+    proxy.wait_for_log(told);
+    assert_eq!(proxy.log().matches(told).count(), 1, "{}", proxy.log());
+}
+
 #[test]
 fn max_lifetime_is_the_end_of_renewals() {
     let (application, provider) = (Application::start(), Provider::shared());

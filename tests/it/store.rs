@@ -239,6 +239,7 @@ mod contract {
         store.open_session(&session(2, NOW + 60)).await.unwrap();
         let logout = |jti: &str, sid: Option<&str>, issued_at| ProviderLogout {
             provider: "one".into(),
+            issuer: ISSUER.into(),
             jti: jti.into(),
             sid: sid.map(str::to_owned),
             subject: Some("alice".into()),
@@ -260,6 +261,11 @@ mod contract {
         let mut ends = store.ended_within(60, NOW).await.unwrap();
         ends.sort();
         assert_eq!(ends, ["sid1", "sid2"]);
+        let another = ProviderLogout {
+            issuer: "https://another.example".into(),
+            ..logout("d", None, NOW + 50)
+        };
+        assert_eq!(store.log_out(&another, NOW).await.map_err(drop), ended(0));
         let late = store.open_session(&session(3, NOW + 60)).await;
         assert!(
             matches!(late, Err(OpenSessionError::LoggedOut)),
@@ -270,6 +276,15 @@ mod contract {
             ..session(4, NOW + 60)
         };
         store.open_session(&later).await.unwrap();
+        let same_name = ProviderLogout {
+            jti: "e".into(),
+            sid: Some("theirs4".into()),
+            ..another
+        };
+        assert_eq!(store.log_out(&same_name, NOW).await.map_err(drop), ended(0));
+        let in_front = |issuer| store.end_provider_session("one", issuer, "theirs4", NOW);
+        assert_eq!(in_front("https://another.example").await.unwrap(), 0);
+        assert_eq!(in_front(ISSUER).await.unwrap(), 1);
         store.keep_house(NOW + 101, NOW).await.unwrap();
         store.open_session(&session(5, NOW + 200)).await.unwrap();
     }

@@ -253,6 +253,7 @@ fn who_does_not_speak_tls_is_told_or_closed() {
     proxy.wait_for_log("expected a TLS handshake, found HTTP");
     let malformed = ["access=\"none\"", "status=\"400\""];
     assert_eq!(proxy.metric("vestibule_requests_total", &malformed), 1.0);
+    proxy.wait_for_log("method=- path=\"-\" status=400");
     // SSH, half a ClientHello, nothing at all.
     for (bytes, at_once) in [
         (&b"\x00hello"[..], true),

@@ -15,6 +15,8 @@
 //   POST /client {"client_id": ...}   knows this client (RFC 7591 metadata) under the id that it names
 //   POST /rotate {"keep": true}       new signing keys; the old ones stay published, or not
 //   POST /fail {"path": "/token", "status": 503}   answers so there until told {"path", "status": 0}
+//   POST /tenants {"ids": [GUID], "home": GUID}   has an issuer below /GUID/v2.0 for each of these tenants, and one door to
+//                                     all of them below /organizations/v2.0, as Entra ID; whoever signs in there is of `home`
 //   POST /revoke {"user": "alice"}    takes back every grant of that person
 //   GET  /seen                        {"requests": ["GET /auth"], "secrets": [tokens and codes given out]}
 import { createServer } from 'node:http';
@@ -28,7 +30,7 @@ const lifetimeOf = new Map();
 const failing = new Map();
 const seen = { requests: [], secrets: [] };
 const SCOPES = {
-  openid: ['sub'],
+  openid: ['sub', 'tid'],
   profile: ['name', 'given_name', 'family_name', 'preferred_username', 'nickname', 'picture', 'gender', 'locale', 'zoneinfo', 'updated_at',
     'department', 'company', 'employee_number', 'phone_number', 'groups', 'hasgroups', '_claim_names', '_claim_sources'],
   email: ['email', 'email_verified'],
@@ -69,10 +71,10 @@ const newKeys = () => [['RS256', 'rsa', { modulusLength: 2048 }], ['ES256', 'ec'
     alg, use: 'sig', kid: `${alg}-${randomBytes(6).toString('hex')}`,
   }));
 
-async function account(_ctx, sub) {
+async function account(sub, tenant) {
   const made = { name: sub, given_name: 'Given', family_name: 'Family', preferred_username: sub,
     email: `${sub}@example.test`, email_verified: true };
-  return { accountId: sub, claims: () => ({ ...(claimsOf.get(sub) ?? made), sub }) };
+  return { accountId: sub, claims: () => ({ ...(claimsOf.get(sub) ?? made), sub, ...tenant }) };
 }
 
 /**
@@ -93,15 +95,15 @@ async function agreed(ctx) {
   return grant;
 }
 
-function provider(issuer, keys) {
+function provider(issuer, keys, tid) {
   const built = new Provider(issuer, {
-    adapter: Kept,
+    adapter: class extends Kept { async upsert(id, payload) { return super.upsert(id, { ...payload, tid }); } },
     jwks: { keys },
     cookies: { keys: [randomBytes(16).toString('hex')] },
     scopes: ['openid', 'offline_access'],
     claims: SCOPES,
     conformIdTokenClaims: false,
-    findAccount: account,
+    findAccount: (_ctx, sub) => account(sub, tid && { tid }),
     loadExistingGrant: agreed,
     // Its own would not reach a client on loopback.
     fetch: (url, { dispatcher: _, ...options }) => globalThis.fetch(url, options),
@@ -148,6 +150,56 @@ async function listening(server, port) {
   return server.address().port;
 }
 
+/** Tenants and what answers for each. */
+const tenants = new Map();
+let home;
+const TEMPLATE = '{tenantid}';
+const of = (tenant, path = '') => `${issuer}/${tenant}/v2.0${path}`;
+
+/** A tenant's provider answers as if it alone were there. */
+function asTenant(tenant, path, request, response) {
+  request.originalUrl = `/${tenant}/v2.0${path}`;
+  request.url = path;
+  tenants.get(tenant)(request, response);
+}
+
+async function asked(tenant, path) {
+  return (await fetch(of(tenant, path))).json();
+}
+
+/** Whose a grant is that somebody redeems, or an access token that somebody shows. */
+async function tenantOf(request) {
+  const bearer = request.headers.authorization?.match(/^Bearer (.*)/)?.[1];
+  if (bearer) return rows.get(`AccessToken ${bearer}`)?.tid;
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  request.body = Object.fromEntries(new URLSearchParams(text));
+  return (rows.get(`AuthorizationCode ${request.body.code}`) ?? rows.get(`RefreshToken ${request.body.refresh_token}`))?.tid;
+}
+
+/** One door to all tenants. */
+async function organizations(path, request, response) {
+  const [name, query] = path.split('?');
+  const json = (body) => response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  switch (name) {
+    case '/.well-known/openid-configuration': {
+      const document = JSON.stringify(await asked(home, path)).replaceAll(`/${home}/v2.0/`, '/organizations/v2.0/');
+      return json({ ...JSON.parse(document), issuer: of(TEMPLATE) });
+    }
+    case '/jwks': {
+      const { keys: own } = await asked(home, path);
+      return json({ keys: own.map((key) => ({ ...key, issuer: of(TEMPLATE) })) });
+    }
+    case '/auth': return response.writeHead(302, { location: of(home, path) }).end();
+    case '/session/end': {
+      const hint = new URLSearchParams(query).get('id_token_hint')?.split('.')[1] ?? '';
+      const { tid } = JSON.parse(Buffer.from(hint, 'base64url').toString() || '{}');
+      return response.writeHead(302, { location: of(tid ?? home, path) }).end();
+    }
+    default: return asTenant((await tenantOf(request)) ?? home, path, request, response);
+  }
+}
+
 let keys = newKeys();
 let answer;
 const front = createServer((request, response) => {
@@ -157,7 +209,11 @@ const front = createServer((request, response) => {
     response.writeHead(failing.get(path), { 'content-type': 'text/plain' }).end('as a test asked for');
     return;
   }
-  answer(request, response);
+  const [, tenant, below] = request.url.match(/^\/([^/]+)\/v2\.0(\/.*)/) ?? [];
+  if (tenant === 'organizations') organizations(below, request, response);
+  else if (tenants.has(tenant)) asTenant(tenant, below, request, response);
+  else if (tenant) response.writeHead(400, { 'content-type': 'application/json' }).end('{"error": "invalid_tenant"}');
+  else answer(request, response);
 });
 const port = await listening(front, Number(process.argv[2] ?? 0));
 const issuer = `http://localhost:${port}`;
@@ -175,6 +231,10 @@ const CONTROLS = {
   '/rotate': ({ keep }) => {
     keys = [...newKeys(), ...(keep ? keys : [])];
     answer = provider(issuer, keys);
+  },
+  '/tenants': ({ ids, home: next }) => {
+    for (const id of ids) if (!tenants.has(id)) tenants.set(id, provider(of(id), keys, id));
+    home = next;
   },
   '/seen': () => seen,
 };

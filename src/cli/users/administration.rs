@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::{existing_store, nobody, not_written, store_failure};
 use crate::cli::{Failure, Identity};
-use crate::config::{Config, UserStatus};
+use crate::config::{Config, TENANT_PLACE, UserStatus};
 use crate::environment::{Clock as _, SystemClock, UnixSeconds};
 use crate::provisioning::audited_changes;
 use crate::store::{Access, Administered, AuditRow, Change, User};
@@ -92,11 +92,7 @@ pub(super) async fn rebind(config: &Config, from: &str, to: &str) -> Result<(), 
         let fault = format!("expected two issuers, found {to:?} twice");
         return Err(Failure::new(fault).hint("--from names the one that is replaced"));
     }
-    let issuers: Vec<&str> = config
-        .providers
-        .iter()
-        .map(|it| it.issuer.as_str())
-        .collect();
+    let issuers = issuers(config);
     if !issuers.contains(&to) {
         let fault = format!(
             "expected the issuer of a provider of the configuration, to the letter, found {to:?}"
@@ -218,14 +214,28 @@ pub(super) fn row(outcome: &str, now: UnixSeconds) -> AuditRow {
 }
 
 fn issuer(config: &Config, who: &Identity) -> Result<String, Failure> {
-    match (&who.issuer, config.providers.as_slice()) {
+    match (&who.issuer, issuers(config).as_slice()) {
+        (Some(issuer), _) if issuer.contains(TENANT_PLACE) => Err(Failure::new(format!(
+            "expected the issuer of one tenant, found {issuer:?}"
+        ))
+        .hint(
+            "write the tenant's id in the place of {tenantid}, as the `iss` of its tokens has it",
+        )),
         (Some(issuer), _) => Ok(issuer.clone()),
-        (None, [only]) => Ok(only.issuer.clone()),
-        (None, _) => Err(
-            Failure::new("expected --issuer, since there are several providers")
-                .hint("write it as providers.issuer has it, to the letter"),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, several) => Err(
+            Failure::new("expected --issuer, since the providers have several")
+                .hint(format!("to the letter one of {}", several.join(", "))),
         ),
     }
+}
+
+/// Every `iss` that the configuration's providers have.
+fn issuers(config: &Config) -> Vec<&str> {
+    let providers = config.providers.iter();
+    providers
+        .flat_map(|provider| provider.issuer.all())
+        .collect()
 }
 
 fn tell(text: &str) -> Result<(), Failure> {

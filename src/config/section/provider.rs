@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
-use super::Secret;
+use super::{Issuer, Secret};
+use crate::config::ClientKey;
 
 /// One of `[[providers]]`.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Unique; lower-case letters, digits and `-`.
     pub name: String,
-    /// As the discovery document says it, to the letter.
-    pub issuer: String,
+    /// Who makes its tokens.
+    pub issuer: Issuer,
     /// Our client identifier there.
     pub client_id: String,
     /// `None`: a public client.
     pub client_secret: Option<Secret>,
     /// How the token endpoint is told who we are.
     pub client_authentication: ClientAuthentication,
+    /// What signs for `private_key_jwt`; `None` with any other.
+    pub private_key: Option<ClientKey>,
     /// The claim that identifies a person.
     pub subject_claim: String,
     /// Asked for at authorization; `openid` is always among them.
@@ -50,6 +53,8 @@ pub enum ClientAuthentication {
     Basic,
     /// `client_secret_post`.
     Post,
+    /// `private_key_jwt`.
+    PrivateKeyJwt,
     /// `none`.
     None,
 }

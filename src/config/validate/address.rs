@@ -90,42 +90,8 @@ pub(super) fn upstream_server(value: &Value<'_>) -> Option<UpstreamServer> {
     })
 }
 
-/// `providers.issuer`, kept to the letter.
-pub(super) fn issuer(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
-    if text.contains('{') {
-        return value.not_supported_yet("the issuer of one tenant, without { }");
-    }
-    let expected = r#"the issuer as the provider's discovery document says it, such as "https://login.example.com""#;
-    if let Some(issuer) = text.strip_suffix("/.well-known/openid-configuration") {
-        let issuer = format!("leave out the discovery path: {issuer:?}");
-        return value.refuse(expected, &issuer);
-    }
-    let url = http_url(value, text, expected)?;
-    if is_of_many_tenants(&url) {
-        return value
-            .not_supported_yet("the issuer of one tenant, with its id in the place of that name");
-    }
-    if url.scheme() == "http" && !is_loopback(&url) {
-        value.warn("whoever is on the way to the provider can sign in as anybody; use https");
-    }
-    Some(text.to_owned())
-}
-
-/// Whether this is a name for several tenants of Entra ID: no token says so of itself, and discovery neither.
-fn is_of_many_tenants(issuer: &Url) -> bool {
-    let clouds = [
-        "login.microsoftonline.com",
-        "login.microsoftonline.us",
-        "login.partner.microsoftonline.cn",
-    ];
-    let tenant = issuer.path_segments().and_then(|mut it| it.next());
-    issuer.host_str().is_some_and(|host| clouds.contains(&host))
-        && tenant.is_some_and(|it| matches!(it, "common" | "organizations" | "consumers"))
-}
-
 /// An absolute http or https URL without user, query and fragment.
-fn http_url(value: &Value<'_>, text: &str, example: &str) -> Option<Url> {
+pub(super) fn http_url(value: &Value<'_>, text: &str, example: &str) -> Option<Url> {
     let expected = match example.strip_prefix("such as") {
         Some(_) => format!("an http or https URL, {example}"),
         None => example.to_owned(),
@@ -168,7 +134,7 @@ fn authority(url: &Url) -> String {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{address, secret};
+use super::{client_key, issuer, secret};
 use crate::config::file::Section;
 use crate::config::value::Value;
 use crate::config::{ClientAuthentication, IdTokenAlgorithm, Provider, Secret, UserInfo};
@@ -46,10 +46,11 @@ const ALGORITHMS: &[(&str, IdTokenAlgorithm)] = &[
 pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option<Provider> {
     let name = section.get("name", |value| unique_name(value, names));
     names.extend(name.clone());
-    let issuer = section.get("issuer", address::issuer);
+    let issuer = issuer::issuer(section);
     let client_id = section.get("client_id", |value| value.name_text());
     let client_secret = section.optional("client_secret", client_secret);
     let client_authentication = authentication(section);
+    let private_key = section.optional("private_key", client_key::private_key);
     let subject_claim = section.get("subject_claim", |value| value.name_text());
     let scopes = section.get("scopes", scopes);
     let username_claim = section.get("username_claim", |value| value.name_text());
@@ -83,6 +84,7 @@ pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option
         client_id: client_id?,
         client_secret: client_secret?,
         client_authentication: client_authentication?,
+        private_key: private_key?,
         subject_claim: subject_claim?,
         scopes: scopes?,
         username_claim: username_claim?,
@@ -96,6 +98,7 @@ pub(super) fn provider(section: &Section<'_>, names: &mut Vec<String>) -> Option
         access_token_audience: access_token_audience?,
         access_token_username_claim: access_token_username_claim?,
     };
+    client_key::check(section, &provider)?;
     check_secret(section, &provider)?;
     if provider.access_token_audience.as_ref() == Some(&provider.client_id) {
         section.warn(
@@ -143,20 +146,20 @@ fn authentication(section: &Section<'_>) -> Option<ClientAuthentication> {
         return Some(ClientAuthentication::None);
     }
     section.get("client_authentication", |value| {
-        if value.as_text() == Some("private_key_jwt") {
-            return value
-                .not_supported_yet(r#""client_secret_basic" or "client_secret_post" or "none""#);
-        }
         value.choice(&[
             ("client_secret_basic", ClientAuthentication::Basic),
             ("client_secret_post", ClientAuthentication::Post),
+            ("private_key_jwt", ClientAuthentication::PrivateKeyJwt),
             ("none", ClientAuthentication::None),
         ])
     })
 }
 
 fn check_secret(section: &Section<'_>, provider: &Provider) -> Option<()> {
-    let public = provider.client_authentication == ClientAuthentication::None;
+    let public = matches!(
+        provider.client_authentication,
+        ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt
+    );
     let hs256 = provider.algorithms.contains(&IdTokenAlgorithm::HS256);
     match &provider.client_secret {
         None if !public => section.refuse(

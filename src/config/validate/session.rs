@@ -5,7 +5,9 @@ use std::time::Duration;
 use jsonwebtoken::Header;
 
 use super::{address, secret};
+use crate::config::client_key::SEC1;
 use crate::config::file::Section;
+use crate::config::pem;
 use crate::config::unit::show_duration;
 use crate::config::value::Value;
 use crate::config::{Lifetime, PublicUrl, Secret, Server, Session, SessionAlgorithm, SessionKey};
@@ -285,10 +287,9 @@ pub(super) fn check_key(
         return Some(secret);
     }
     let expected = format!("a PEM private key (PKCS#8) for {name}");
-    let label = pem_label(bytes);
+    let label = pem::blocks(bytes).next().map(|block| block.label);
     if label == Some("EC PRIVATE KEY") {
-        let hint = "this is the SEC1 form; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW";
-        return value.refuse_found("a PEM file of EC PRIVATE KEY", expected, hint);
+        return value.refuse_found("a PEM file of EC PRIVATE KEY", expected, SEC1);
     }
     // A key of another curve or size fails at its first signature only: make one now.
     let header = Header::new(algorithm.jws());
@@ -303,13 +304,4 @@ pub(super) fn check_key(
             value.refuse_found(found, expected, &generate)
         }
     }
-}
-
-/// What a PEM file says it holds.
-fn pem_label(bytes: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, _) = rest.split_once("-----")?;
-    // A label is shown to the operator; anything longer is not one.
-    (label.len() <= 40).then_some(label)
 }

@@ -1,13 +1,14 @@
 mod assertion;
+mod client_key;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
     Access, ClientAuthentication, Config, Fallback, Fault, Faults, IdTokenAlgorithm, KEYS, Key,
-    Lifetime, Missing, Problem, Source, StorePlace, Support, Sync,
+    Lifetime, Missing, Problem, Source, StorePlace, Sync,
 };
 
 /// A folder with the secrets that the texts below name.
@@ -159,7 +160,10 @@ fn values_mean_what_they_say() {
         "[[providers]]",
         r#"issuer = "https://Tenant.example.com/""#,
     ));
-    assert_eq!(config.providers[0].issuer, "https://Tenant.example.com/");
+    assert_eq!(
+        config.providers[0].issuer.as_written(),
+        "https://Tenant.example.com/"
+    );
     let config = loaded(&with(
         "[[providers]]",
         r#"scopes = ["email", "openid", "groups"]"#,
@@ -363,56 +367,36 @@ fn slips_of_expressions_point_into_the_file() {
     assert_eq!(columns, [12, 17]);
 }
 
-/// Features that this version does not have: refused, neither ignored nor unknown.
 #[test]
-fn what_is_not_built_is_said_to_be() {
-    let cases = [
-        (
-            "[[providers]]",
-            "client_authentication = \"private_key_jwt\"",
-            "providers[0].client_authentication",
-        ),
-        (
-            "[[providers]]",
-            "private_key = { file = \"x\" }",
-            "providers[0].private_key",
-        ),
-        (
-            "[[providers]]",
-            "issuer = \"https://a/{tenantid}/v2.0\"",
-            "providers[0].issuer",
-        ),
-        (
-            "[[providers]]",
-            "issuer = \"https://login.microsoftonline.com/common/v2.0\"",
-            "providers[0].issuer",
-        ),
-        (
-            "[[providers]]",
-            "issuer = \"https://login.microsoftonline.us/organizations/v2.0\"",
-            "providers[0].issuer",
-        ),
-        (
-            "[[providers]]",
-            "issuer_tenants = [\"x\"]",
-            "providers[0].issuer_tenants",
-        ),
+fn tenants_stand_in_the_place_that_the_issuer_has_for_them() {
+    let ids = [
+        "11111111-1111-1111-1111-11111111111A",
+        "22222222-2222-2222-2222-222222222222",
     ];
-    let texts: Vec<(String, &str)> = cases
-        .iter()
-        .map(|(header, line, key)| (with(header, line), *key))
-        .collect();
-    for (text, key) in texts {
-        let faults = faults(&text);
-        assert_eq!(faults.len(), 1, "{key}: {faults:#?}");
-        assert_eq!(faults[0].key, key);
-        assert_eq!(faults[0].problem, Problem::NotSupportedYet, "{key}");
-        let shown = Faults {
-            file: PathBuf::from("proxy.toml"),
-            list: faults,
-        };
-        assert!(shown.to_string().contains("not supported yet"), "{shown}");
+    for (template, of_first) in [
+        (
+            "https://login.microsoftonline.com/{tenantid}/v2.0",
+            "https://login.microsoftonline.com/11111111-1111-1111-1111-11111111111a/v2.0",
+        ),
+        (
+            "https://sts.windows.net/{tenantid}/",
+            "https://sts.windows.net/11111111-1111-1111-1111-11111111111a/",
+        ),
+    ] {
+        let lines = format!("issuer = {template:?}\nissuer_tenants = {ids:?}");
+        let config = loaded(&with("[[providers]]", &lines));
+        let issuer = &config.providers[0].issuer;
+        assert_eq!(issuer.as_written(), template);
+        let tenants: Vec<&str> = issuer.tenants().iter().map(|it| &*it.id).collect();
+        assert_eq!(tenants, [&ids[0].to_lowercase(), ids[1]]);
+        assert_eq!(issuer.all().next(), Some(of_first));
+        assert!(config.warnings.iter().all(|it| !it.contains("issuer")));
     }
+    let personal =
+        "issuer = \"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0\"";
+    let warnings = loaded(&with("[[providers]]", personal)).warnings;
+    let told = |it: &String| it.contains("personal Microsoft account");
+    assert!(warnings.iter().any(told), "{warnings:?}");
 }
 
 #[test]
@@ -752,8 +736,7 @@ fn the_table_of_keys_is_what_is_read() {
     read.extend(second.keys_read());
     read.extend(third.keys_read());
     for key in KEYS {
-        let supported = key.support == Support::Now;
-        assert_eq!(read.contains(key.path), supported, "{}", key.path);
+        assert!(read.contains(key.path), "{} is never read", key.path);
     }
     for path in &read {
         let known = Key::find(path).is_some()

@@ -21,6 +21,10 @@ const LONGEST_PAUSE: i64 = 600;
 /// What a token outlives the pause by, so that it is renewed before it ends.
 const BEYOND_PAUSE: i64 = 30;
 
+/// Why no session of a provider goes on whose name the file does not have.
+const PROVIDER_IS_GONE: &str =
+    "no [[providers]] entry has this name; put it back for as long as they are to go on";
+
 /// What came of a renewal.
 pub(super) enum Outcome {
     /// This token takes the old one's place.
@@ -77,7 +81,10 @@ impl Endpoints {
             }
             Err(Unrenewed::Overtaken) => self.overtaken(due).await,
             Err(Unrenewed::Impossible(reason)) => {
-                tracing::error!(%id, provider = claimed.provider, %reason, "a session cannot be renewed: it ends with its token");
+                let now = self.clock.now();
+                if self.unrenewable.is_news(&claimed.provider, reason, now) {
+                    tracing::error!(%id, provider = claimed.provider, %reason, "sessions of this provider cannot be renewed: each ends with its token, and its person signs in again");
+                }
                 renewal.rest_until(due.genuine.expires_at);
                 self.give_back(sid, &claimed).await;
                 Outcome::Unchanged
@@ -148,14 +155,16 @@ impl Endpoints {
     ) -> Result<String, Unrenewed> {
         let sid = &*due.genuine.sid;
         let party = self.parties.by_name(&claimed.provider);
-        let party = party.ok_or(Unrenewed::Impossible("its provider is configured no more"))?;
+        let party = party.ok_or(Unrenewed::Impossible(PROVIDER_IS_GONE))?;
         let (refresh_token, id_token) = self.opened(due.liveness.renewal(), sid, claimed)?;
         let renewing = Renewing {
             refresh_token: &refresh_token,
             id_token: &id_token,
             nonce: &claimed.nonce,
         };
-        let granted = party.refresh(&renewing, self.clock.now()).await?;
+        let granted = party
+            .refresh(&renewing, &*self.random, self.clock.now())
+            .await?;
         if let Some(rotated) = granted.rotated() {
             let former = claimed.held.refresh_token.clone();
             self.keep(due.liveness.renewal(), sid, rotated, former)
@@ -318,14 +327,16 @@ pub(super) enum Unrenewed {
 impl From<TokenFault> for Unrenewed {
     fn from(fault: TokenFault) -> Self {
         match &fault {
-            TokenFault::Down(_) | TokenFault::UnknownKey { .. } => Self::Later(fault.to_string()),
+            TokenFault::Down(_)
+            | TokenFault::UnknownKey { .. }
+            | TokenFault::ClientRefused { .. } => Self::Later(fault.to_string()),
             // Whatever else the provider refuses is about us, not about the person (RFC 6749 5.2).
             TokenFault::Refused { error, .. } if error != "invalid_grant" => {
                 Self::Later(fault.to_string())
             }
-            TokenFault::Refused { .. } | TokenFault::Invalid { .. } => {
-                Self::Never(fault.to_string())
-            }
+            TokenFault::Refused { .. }
+            | TokenFault::Invalid { .. }
+            | TokenFault::OtherTenant { .. } => Self::Never(fault.to_string()),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Endpoints {
         let open = |purpose, sealed: &[u8]| {
             let opened = self.sealer.open(purpose, sid.as_bytes(), sealed);
             opened.map(Secret::new).map_err(|_| {
-                Unrenewed::Impossible("none of session.sealing_keys opens what it holds")
+                Unrenewed::Impossible("none of session.sealing_keys opens what they hold; put the former key back behind the first")
             })
         };
         let held = &claimed.held.refresh_token;
@@ -33,7 +33,11 @@ impl Endpoints {
         let refresh_token = match (unkept, held) {
             (Some(unkept), _) => unkept.token.clone(),
             (None, Some(sealed)) => open(Purpose::RefreshToken, sealed)?,
-            (None, None) => return Err(Unrenewed::Impossible("it has no refresh token")),
+            (None, None) => {
+                return Err(Unrenewed::Impossible(
+                    "the store holds no refresh token of theirs",
+                ));
+            }
         };
         let id_token = open(Purpose::ProviderToken, &claimed.held.id_token)?;
         Ok((refresh_token, id_token))

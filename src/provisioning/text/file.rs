@@ -163,7 +163,7 @@ fn columns(header: &csv::StringRecord, subjects: bool) -> Result<Vec<Column>, Ve
         };
         match column {
             Some(Column::Subject) if !subjects => fault(
-                "expected no column subject, since the directory is not of exactly one provider"
+                "expected no column subject, since the directory is not of exactly one provider, or that has several tenants"
                     .to_owned(),
             ),
             Some(column) if columns.contains(&column) => {

@@ -124,6 +124,16 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Use another account or try again. If it goes on, ask your administrator to give you access to this application at the provider.",
             checks: &[],
         },
+        Kind::ClientRefused { .. } => Texts {
+            title: "The provider does not know this installation",
+            explanation: "You signed in, but the sign-in provider refused what this installation identifies itself with. This is not your fault, and nobody else can sign in either.",
+            advice: "Tell your administrator. Trying again helps once the configuration is mended.",
+            checks: &[
+                "The log line with this id says what to compare with the registration at the provider",
+                "With a secret: it may have expired there, or `client_secret`, `client_id` or `client_authentication` is another",
+                "With `private_key`: the key that `vestibule keys public` prints must be registered there, or its certificate, and the clocks must agree; `vestibule check --online` looks at both sides",
+            ],
+        },
         Kind::TokenInvalid { .. } => Texts {
             title: "The sign-in could not be verified",
             explanation: "The sign-in provider’s answer did not pass the checks that keep others from signing in as you. This is not your fault.",

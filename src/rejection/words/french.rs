@@ -126,6 +126,16 @@ pub(super) fn texts(kind: &Kind) -> Texts {
             advice: "Utilisez un autre compte ou réessayez. Si cela persiste, demandez à votre administrateur de vous donner accès à cette application chez le fournisseur.",
             checks: &[],
         },
+        Kind::ClientRefused { .. } => Texts {
+            title: "Le fournisseur ne reconnaît pas cette installation",
+            explanation: "Vous vous êtes connecté, mais le fournisseur de connexion a refusé ce par quoi cette installation s’identifie. Vous n’y êtes pour rien, et personne d’autre ne peut se connecter non plus.",
+            advice: "Prévenez votre administrateur. Réessayer sera utile une fois la configuration corrigée.",
+            checks: &[
+                "La ligne du journal portant cet identifiant dit ce qu’il faut comparer avec l’enregistrement chez le fournisseur",
+                "Avec un secret\u{a0}: il a pu y expirer, ou `client_secret`, `client_id` ou `client_authentication` diffère",
+                "Avec `private_key`\u{a0}: la clé que `vestibule keys public` affiche doit y être enregistrée, ou son certificat, et les horloges doivent concorder\u{a0}; `vestibule check --online` regarde les deux côtés",
+            ],
+        },
         Kind::TokenInvalid { .. } => Texts {
             title: "La connexion n’a pas pu être vérifiée",
             explanation: "La réponse du fournisseur de connexion n’a pas passé les contrôles qui empêchent d’autres personnes de se connecter à votre place. Vous n’y êtes pour rien.",

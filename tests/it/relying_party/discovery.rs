@@ -135,7 +135,11 @@ async fn the_report_says_what_operators_compare() {
     })
     .await;
     let issuer = journey.provider.issuer().to_owned();
-    let report = journey.party().probe(&SystemClock).await.unwrap();
+    let report = journey
+        .party()
+        .probe(&SystemRandom, &SystemClock)
+        .await
+        .unwrap();
     assert_eq!(report.issuer, issuer);
     assert_eq!(report.authorization_endpoint, format!("{issuer}/authorize"));
     assert_eq!(report.token_endpoint, Some(format!("{issuer}/token")));
@@ -168,7 +172,7 @@ async fn the_report_says_what_operators_compare() {
         "code_challenge_methods_supported": ["plain"], "userinfo_endpoint": null,
         "end_session_endpoint": null,
     }));
-    let report = journey.party().probe(&Ahead).await.unwrap();
+    let report = journey.party().probe(&SystemRandom, &Ahead).await.unwrap();
     assert!((298..=302).contains(&report.clock_ahead.unwrap()));
     assert_eq!(report.pkce_s256, Some(false));
     assert!(report.user_info_lacks);
@@ -184,9 +188,20 @@ async fn the_report_says_what_operators_compare() {
         .provider
         .set_metadata(json!({"code_challenge_methods_supported": null}));
     assert_eq!(
-        journey.party().probe(&SystemClock).await.unwrap().pkce_s256,
+        journey
+            .party()
+            .probe(&SystemRandom, &SystemClock)
+            .await
+            .unwrap()
+            .pkce_s256,
         None
     );
     journey.provider.lie(Lie::Discovery500);
-    assert!(journey.party().probe(&SystemClock).await.is_err());
+    assert!(
+        journey
+            .party()
+            .probe(&SystemRandom, &SystemClock)
+            .await
+            .is_err()
+    );
 }

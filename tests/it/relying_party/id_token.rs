@@ -187,7 +187,10 @@ async fn clocks_may_differ_by_the_skew_and_no_more() {
     let redeem = async |ahead: i64| {
         let query = journey.callback_query().await;
         let response = journey.receive(&query).unwrap();
-        journey.party().redeem(&response, now() + ahead).await
+        journey
+            .party()
+            .redeem(&response, &SystemRandom, now() + ahead)
+            .await
     };
     // The ID token lives an hour; `iat` is now.
     redeem(3600 + 20).await.unwrap();
@@ -249,7 +252,7 @@ async fn lesson_27_ten_thousand_unknown_keys_make_one_fetch_an_interval() {
     let start = now();
     let redeem = async |at: UnixSeconds| {
         let response = journey.receive(&journey.callback_query().await).unwrap();
-        match journey.party().redeem(&response, at).await {
+        match journey.party().redeem(&response, &SystemRandom, at).await {
             Err(TokenFault::Invalid { reason, .. } | TokenFault::UnknownKey { reason, .. }) => {
                 assert!(reason.contains("`kid`"));
             }
@@ -284,7 +287,11 @@ async fn a_genuine_rotation_heals_at_once() {
     let later = now() + 11;
     let redeem = async || {
         let response = journey.receive(&journey.callback_query().await).unwrap();
-        journey.party().redeem(&response, later).await.unwrap();
+        journey
+            .party()
+            .redeem(&response, &SystemRandom, later)
+            .await
+            .unwrap();
     };
     futures_util::future::join_all((0..20).map(|_| redeem())).await;
     assert_eq!(journey.provider.requests().jwks, 3);
@@ -299,7 +306,11 @@ async fn broken_keys_replace_no_good_ones() {
         journey.provider.rotate();
         let response = journey.receive(&journey.callback_query().await).unwrap();
         at += 11;
-        let fault = journey.party().redeem(&response, at).await.unwrap_err();
+        let fault = journey
+            .party()
+            .redeem(&response, &SystemRandom, at)
+            .await
+            .unwrap_err();
         // Not the person's fault: the key may well be the provider's.
         assert!(matches!(fault, TokenFault::UnknownKey { .. }), "{fault:?}");
         journey.provider.rotate_back();

@@ -68,7 +68,7 @@ async fn each_provider_has_its_callback_and_the_first_two() {
         queries.push(format!(
             "code=x&state={}&iss={}",
             sent["state"],
-            party.config().issuer
+            party.config().issuer.as_written()
         ));
     }
     let receive = |query: &str, callback| {
@@ -266,11 +266,14 @@ async fn a_response_issuer_is_asked_for_where_it_is_announced() {
     let response = response.unwrap();
     let party = parties.by_name("lying").unwrap();
     assert!(matches!(
-        party.redeem(&response, now()).await,
+        party.redeem(&response, &SystemRandom, now()).await,
         Err(TokenFault::Down(_))
     ));
     party.discover_once().await.unwrap();
-    let fault = party.redeem(&response, now()).await.unwrap_err();
+    let fault = party
+        .redeem(&response, &SystemRandom, now())
+        .await
+        .unwrap_err();
     assert!(fault.to_string().contains("names no issuer"), "{fault}");
 }
 

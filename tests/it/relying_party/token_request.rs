@@ -85,12 +85,20 @@ async fn a_provider_that_went_away_is_down() {
     let mut journey = Journey::start().await;
     let response = journey.receive(&journey.callback_query().await).unwrap();
     journey.provider.stop();
-    match journey.party().redeem(&response, now()).await {
+    match journey
+        .party()
+        .redeem(&response, &SystemRandom, now())
+        .await
+    {
         Err(TokenFault::Down(down)) => assert!(down.reason.contains("cannot be reached"), "{down}"),
         other => panic!("{other:?}"),
     }
     journey.provider.restart();
-    journey.party().redeem(&response, now()).await.unwrap();
+    journey
+        .party()
+        .redeem(&response, &SystemRandom, now())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -113,7 +121,13 @@ async fn a_refusal_keeps_its_code_and_nothing_else() {
     })
     .await;
     match wrong_secret.token_fault().await {
-        TokenFault::Refused { error, .. } => assert_eq!(error, "invalid_client"),
+        TokenFault::ClientRefused { error, advice, .. } => {
+            assert_eq!(error, "invalid_client");
+            assert!(
+                advice.contains("compare client_id, client_secret"),
+                "{advice}"
+            );
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -123,8 +137,16 @@ async fn lesson_23_a_code_is_good_once_and_for_its_verifier_alone() {
     let journey = Journey::start().await;
     let query = journey.callback_query().await;
     let response = journey.receive(&query).unwrap();
-    journey.party().redeem(&response, now()).await.unwrap();
-    match journey.party().redeem(&response, now()).await {
+    journey
+        .party()
+        .redeem(&response, &SystemRandom, now())
+        .await
+        .unwrap();
+    match journey
+        .party()
+        .redeem(&response, &SystemRandom, now())
+        .await
+    {
         Err(TokenFault::Refused { error, .. }) => assert_eq!(error, "invalid_grant"),
         other => panic!("{other:?}"),
     }
@@ -143,7 +165,11 @@ async fn lesson_23_a_code_is_good_once_and_for_its_verifier_alone() {
     };
     let mixed = mine.replace(&code(&mine), &code(&stolen));
     let response = journey.receive(&mixed).unwrap();
-    match journey.party().redeem(&response, now()).await {
+    match journey
+        .party()
+        .redeem(&response, &SystemRandom, now())
+        .await
+    {
         Err(TokenFault::Refused { error, .. }) => assert_eq!(error, "invalid_grant"),
         other => panic!("{other:?}"),
     }
@@ -158,7 +184,10 @@ async fn a_response_of_another_provider_is_not_redeemed() {
     let parties = RelyingParties::new(&two.config).unwrap();
     let second = parties.by_name("second").unwrap();
     second.discover_once().await.unwrap();
-    let fault = second.redeem(&response, now()).await.unwrap_err();
+    let fault = second
+        .redeem(&response, &SystemRandom, now())
+        .await
+        .unwrap_err();
     assert!(fault.to_string().contains("another provider's"), "{fault}");
     assert_eq!(two.provider.requests().token, 0);
 }

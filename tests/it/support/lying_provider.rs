@@ -89,6 +89,10 @@ struct State {
     /// Each is good once.
     refresh_tokens: HashMap<String, Grant>,
     access_tokens: HashMap<String, Value>,
+    /// Those that have an issuer of their own below `/ID/v2.0`.
+    tenants: Vec<String>,
+    /// What its keys say of their issuer.
+    key_issuer: Value,
 }
 
 /// What an authorization code stands for.
@@ -125,6 +129,22 @@ impl LyingProvider {
     /// `issuer`, without a trailing slash.
     pub(crate) fn issuer(&self) -> &str {
         &self.shared.issuer
+    }
+
+    /// Has an issuer for each of these tenants from now on, as Entra ID has: see [`LyingProvider::issuer_of`]. Who signs
+    /// in says of itself whose it is.
+    pub(crate) fn have_tenants(&self, ids: &[&str]) {
+        self.state().tenants = ids.iter().map(|id| (*id).to_owned()).collect();
+    }
+
+    /// The issuer of a tenant, or with `{tenantid}` what the document for all tenants says.
+    pub(crate) fn issuer_of(&self, tenant: &str) -> String {
+        format!("{}/{tenant}/v2.0", self.issuer())
+    }
+
+    /// Its keys say that they are that issuer's from now on.
+    pub(crate) fn set_key_issuer(&self, issuer: Value) {
+        self.state().key_issuer = issuer;
     }
 
     /// Lies from now on; replaces the lie before.
@@ -281,6 +301,8 @@ impl State {
             waiting: (0, 0),
             refresh_tokens: HashMap::new(),
             access_tokens: HashMap::new(),
+            tenants: Vec::new(),
+            key_issuer: Value::Null,
         }
     }
 

@@ -85,13 +85,22 @@ impl Provider {
         let client = answer.json();
         Client {
             id: client["client_id"].as_str().unwrap().to_owned(),
-            secret: client["client_secret"].as_str().unwrap().to_owned(),
+            // None for a client that signs.
+            secret: client["client_secret"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 
     /// Answers that path with that status from now on; 0 for as usual.
     pub(crate) fn fail(&self, path: &str, status: u16) {
         self.control("/fail", &json!({ "path": path, "status": status }));
+    }
+
+    /// Has an issuer for each of these tenants, as Entra ID has; whoever signs in at the door to all is of `home`.
+    pub(crate) fn have_tenants(&self, ids: &[&str], home: &str) {
+        self.control("/tenants", &json!({ "ids": ids, "home": home }));
     }
 
     /// Takes back the refresh tokens of a person.

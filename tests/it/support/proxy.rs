@@ -186,6 +186,19 @@ impl Setup {
         self
     }
 
+    /// It signs for the provider with this private key, while the provider knows these public ones.
+    pub(crate) fn signing_with(mut self, key: &str, registered: &Value) -> Self {
+        self.client_metadata["token_endpoint_auth_method"] = json!("private_key_jwt");
+        self.client_metadata["jwks"] = registered.clone();
+        self.file("client.pem", key)
+            .with(
+                "[[providers]]",
+                "client_authentication",
+                "\"private_key_jwt\"",
+            )
+            .with("[[providers]]", "private_key", "{ file = \"client.pem\" }")
+    }
+
     /// What `server.public_url` will be.
     pub(crate) fn public_url(&self) -> String {
         format!("{}{}", self.public_origin, self.base)
@@ -210,12 +223,11 @@ impl Setup {
         self = self
             .with("[[providers]]", "name", "\"test\"")
             .with("[[providers]]", "issuer", &format!("{issuer:?}"))
-            .with("[[providers]]", "client_id", &format!("{:?}", client.id))
-            .with(
-                "[[providers]]",
-                "client_secret",
-                "{ file = \"client_secret\" }",
-            );
+            .with("[[providers]]", "client_id", &format!("{:?}", client.id));
+        if !client.secret.is_empty() {
+            let secret = "{ file = \"client_secret\" }";
+            self = self.with("[[providers]]", "client_secret", secret);
+        }
         self.client = Some(client);
         self
     }

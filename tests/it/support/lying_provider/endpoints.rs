@@ -51,7 +51,8 @@ pub(super) async fn answer(
     }
     let state = shared.state.lock().unwrap();
     Ok(match head.uri.path() {
-        "/.well-known/openid-configuration" => discovery(&shared.issuer, state),
+        "/.well-known/openid-configuration" => discovery(&shared.issuer, &shared.issuer, state),
+        path if path.ends_with(DOCUMENT) => tenant_discovery(&shared.issuer, path, state),
         "/jwks" => jwks(state),
         "/authorize" => authorize(&shared.issuer, state, query),
         "/token" => {
@@ -89,10 +90,27 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn discovery(issuer: &str, mut state: MutexGuard<'_, State>) -> Answer {
+const DOCUMENT: &str = "/.well-known/openid-configuration";
+
+/// The document of a tenant that exists, or one for all, in version 2 or 1.
+fn tenant_discovery(issuer: &str, path: &str, state: MutexGuard<'_, State>) -> Answer {
+    let path = path.trim_end_matches(DOCUMENT).trim_start_matches('/');
+    let (tenant, version) = match path.split_once('/') {
+        Some((tenant, "v2.0")) => (tenant, "v2.0"),
+        _ => (path, ""),
+    };
+    let tenant = match (tenant, version) {
+        ("organizations", "v2.0") | ("common", "") => "{tenantid}",
+        (known, _) if state.tenants.iter().any(|id| id == known) => known,
+        _ => return text(StatusCode::BAD_REQUEST, "text/plain", "no such tenant"),
+    };
+    discovery(issuer, &format!("{issuer}/{tenant}/{version}"), state)
+}
+
+fn discovery(issuer: &str, named: &str, mut state: MutexGuard<'_, State>) -> Answer {
     state.requests.discovery += 1;
     let mut document = json!({
-        "issuer": issuer,
+        "issuer": named,
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
         "userinfo_endpoint": format!("{issuer}/userinfo"),
@@ -131,10 +149,16 @@ fn jwks(mut state: MutexGuard<'_, State>) -> Answer {
         Some(Lie::JwksGarbage) => text(StatusCode::OK, "application/json", "<html>"),
         Some(Lie::JwksEmpty) => json_text(StatusCode::OK, &json!({"keys": []})),
         // A key of a kind that nobody knows must not spoil the others.
-        _ => json_text(
-            StatusCode::OK,
-            &json!({"keys": [{"kty": "new", "kid": "new"}, state.key.jwk(&state.kid)]}),
-        ),
+        _ => {
+            let mut key = state.key.jwk(&state.kid);
+            if !state.key_issuer.is_null() {
+                key["issuer"] = state.key_issuer.clone();
+            }
+            json_text(
+                StatusCode::OK,
+                &json!({"keys": [{"kty": "new", "kid": "new"}, key]}),
+            )
+        }
     }
 }
 
@@ -172,7 +196,9 @@ fn authorize(
     state.grants.insert(code.clone(), grant);
     let mut back = url::Url::parse(&parameter("redirect_uri")).unwrap();
     let echoed = parameter("state");
-    let pairs = response_parameters(issuer, state.lie, &code, &echoed);
+    let of_tenant = state.claims.get("iss").and_then(Value::as_str);
+    let named = of_tenant.unwrap_or(issuer).to_owned();
+    let pairs = response_parameters(&named, state.lie, &code, &echoed);
     back.query_pairs_mut().extend_pairs(pairs);
     state.authorization = query;
     redirect(back.as_str())
@@ -355,6 +381,8 @@ fn user_info(
     if !state.signed_user_info {
         return json_text(StatusCode::OK, &Value::Object(claims));
     }
+    let of_tenant = state.claims.get("iss").and_then(Value::as_str);
+    let issuer = of_tenant.unwrap_or(issuer);
     let (for_whom, by_whom) = match state.lie {
         Some(Lie::UserInfoAudience) => ("other", issuer),
         Some(Lie::UserInfoIssuer) => (CLIENT_ID, "https://other.example"),

@@ -58,6 +58,13 @@ pub struct Proxy {
     metrics: Arc<WorkerMetrics>,
 }
 
+/// A request that was taken in, and nothing else, is answered. Small: what waits for an answer holds it, on each floor
+/// of the call.
+pub struct TakenIn {
+    stripped: Stripped<Arriving>,
+    reader: Box<Reader>,
+}
+
 impl Proxy {
     /// Prepares a worker; `control` is the runtime that owns the store and the providers.
     pub fn new(
@@ -100,12 +107,18 @@ impl Proxy {
         self.identity.peer(address)
     }
 
-    /// Answers a request: always with a response, logged and counted once.
-    pub async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
+    /// Takes a request in, which has just been read: stripped, before anything else.
+    pub fn take_in(&self, request: Request<Arriving>, peer: &Peer) -> TakenIn {
         let started = Instant::now();
         let stripped = self.identity.strip(request, peer);
         self.metrics.stripped(stripped.dropped());
-        let reader = Reader::of(&stripped, self.ids.next(), started);
+        let reader = Box::new(Reader::of(&stripped, self.ids.next(), started));
+        TakenIn { stripped, reader }
+    }
+
+    /// Answers a request: always with a response, logged and counted once.
+    pub async fn answer(&self, request: TakenIn) -> Response<Body> {
+        let TakenIn { stripped, reader } = request;
         let answer = self.life_of(stripped, &reader).await;
         self.note(&answer, &reader);
         answer.response

@@ -28,11 +28,12 @@ use std::time::Duration;
 use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::config::{Config, UpstreamHost};
 use crate::environment::{Clock, Random};
-use crate::identity::{Identity, Outgoing};
+use crate::identity::{Grant, Identity, Outgoing};
 use crate::telemetry::metrics::WorkerMetrics;
 
 use balance::{Balance, Tried};
@@ -67,6 +68,28 @@ pub struct Application {
     idle_timeout: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<WorkerMetrics>,
+}
+
+/// A request on its way, with what its answer depends on.
+struct Sending {
+    /// `None` while it is sent, and once it cannot be sent again.
+    request: Option<Request<RequestBody>>,
+    /// Whether it may be sent again after its answer did not begin (RFC 9110 9.2.2).
+    repeatable: bool,
+    /// Who is told of informational responses.
+    informed: Option<Arc<dyn Client>>,
+    progress: Rc<Progress>,
+    expectation: Option<Decision>,
+    /// The client's side of another protocol, if it asks for one.
+    client: Option<OnUpgrade>,
+    /// What that is asked for by.
+    grant: Option<Arc<dyn Grant>>,
+}
+
+enum Prepared {
+    Goes(Sending),
+    /// It is answered here.
+    Ends(Response<Body>),
 }
 
 /// A server did not answer.
@@ -122,11 +145,22 @@ impl Application {
         outgoing: Outgoing<Arriving>,
         started: Instant,
     ) -> Result<Response<Body>, Fault> {
+        let mut sending = match self.prepared(outgoing)? {
+            Prepared::Goes(sending) => sending,
+            Prepared::Ends(answer) => return Ok(answer),
+        };
+        let (response, lease) = self.send(&mut sending, started).await?;
+        self.received(response, lease, sending, started)
+    }
+
+    /// Makes a request of its own connection. Not a part of `forward`, whose every variable is kept while the
+    /// application thinks: with thousands of requests in flight their memory is what a request waits for.
+    fn prepared(&self, outgoing: Outgoing<Arriving>) -> Result<Prepared, Fault> {
         let grant = outgoing.grant().cloned();
         let mut upgrades = outgoing.upgrades();
         let mut request = outgoing.into_request();
         if let Some(answer) = max_forwards::count_down(&mut request) {
-            return Ok(answer);
+            return Ok(Prepared::Ends(answer));
         }
         if upgrades && !request.body().is_empty() {
             // Where the body ends and the other protocol begins is read in two ways.
@@ -163,22 +197,30 @@ impl Application {
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
-        let repeatable = repeatable(&request);
-        let mut request = Some(request);
-        let (mut response, lease) = self
-            .send(
-                &mut request,
-                informed.as_ref(),
-                repeatable,
-                &progress,
-                started,
-            )
-            .await?;
+        Ok(Prepared::Goes(Sending {
+            repeatable: repeatable(&request),
+            request: Some(request),
+            informed,
+            progress,
+            expectation,
+            client,
+            grant,
+        }))
+    }
+
+    /// Makes the application's response ours.
+    fn received(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        sent: Sending,
+        started: Instant,
+    ) -> Result<Response<Body>, Fault> {
         self.metrics.upstream(started.elapsed());
         // RFC 9110 2.5: ours, not the application's.
         *response.version_mut() = http::Version::HTTP_11;
         let present = Present::of(response.headers());
-        let judged = headers::judge(&response, present, client.is_some());
+        let judged = headers::judge(&response, present, sent.client.is_some());
         let bad = matches!(
             response.status(),
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
@@ -195,17 +237,17 @@ impl Application {
             .headers
             .to_browser(response.headers_mut(), present, &self.metrics);
         self.rules.headers.frame(response.headers_mut());
-        if let Some(refusal) = expectation.and_then(Decision::refused) {
+        if let Some(refusal) = sent.expectation.and_then(Decision::refused) {
             // Whether the client sends the body now is anybody's guess.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return Ok(response.map(|body| Body::last(body, refusal)));
         }
-        let Some(client) = client.filter(|_| switches(&response)) else {
+        let Some(client) = sent.client.filter(|_| switches(&response)) else {
             return Ok(response.map(|body| Body::forwarded(body, lease)));
         };
         let ends = Ends {
-            grant,
+            grant: sent.grant,
             clock: Arc::clone(&self.clock),
             idle_timeout: self.idle_timeout,
         };
@@ -217,10 +259,7 @@ impl Application {
     /// or one that may be repeated (RFC 9110 9.2.2) and whose answer did not begin.
     async fn send(
         &self,
-        request: &mut Option<Request<RequestBody>>,
-        informed: Option<&Arc<dyn Client>>,
-        repeatable: bool,
-        progress: &Rc<Progress>,
+        sending: &mut Sending,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
         let mut tried = Tried::default();
@@ -229,10 +268,7 @@ impl Application {
             reason: String::new(),
         };
         while let Some(pool) = self.balance.pick(&mut tried) {
-            let failed = match self
-                .attempt(pool, request, informed, repeatable, progress, started)
-                .await
-            {
+            let failed = match self.attempt(pool, sending, started).await {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -252,13 +288,10 @@ impl Application {
     async fn attempt(
         &self,
         pool: &Rc<Pool>,
-        request: &mut Option<Request<RequestBody>>,
-        informed: Option<&Arc<dyn Client>>,
-        repeatable: bool,
-        progress: &Rc<Progress>,
+        sending: &mut Sending,
         started: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
-        for request in request.iter_mut().filter(|_| self.names_server) {
+        for request in sending.request.iter_mut().filter(|_| self.names_server) {
             request.headers_mut().insert(HOST, pool.host());
         }
         let mut lease = pool.lease();
@@ -278,26 +311,28 @@ impl Application {
                 },
             };
             let connection = lease.hold(connection);
-            connection.spare.want(repeatable);
+            connection.spare.want(sending.repeatable);
+            let informed = sending.informed.as_ref();
             connection.ear.listen(informed, &self.rules);
-            let Some(sending) = request.take() else {
+            let Some(request) = sending.request.take() else {
                 return Err(Fault::broken(pool, "the request was sent already").into());
             };
-            let answer = std::pin::pin!(connection.sender.try_send_request(sending));
+            let answer = std::pin::pin!(connection.sender.try_send_request(request));
+            let progress = &sending.progress;
             let mut refused = match self.answered(answer, pool, progress, since).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
             let unsent = refused.take_message();
             sent = unsent.is_none();
-            *request = unsent.or_else(|| {
-                let lost = repeatable && is_lost(refused.error());
+            sending.request = unsent.or_else(|| {
+                let lost = sending.repeatable && is_lost(refused.error());
                 lost.then(|| connection.spare.request(RequestBody::none()))
                     .flatten()
             });
-            if new || request.is_none() {
-                let fault = Fault::of(pool, refused.error(), progress);
-                let again = request.is_some();
+            if new || sending.request.is_none() {
+                let fault = Fault::of(pool, refused.error(), &sending.progress);
+                let again = sending.request.is_some();
                 return Err(Failed { fault, again });
             }
         }

@@ -30,7 +30,7 @@ use super::tls::{Acceptor, Opening};
 use super::{http2, preface};
 use crate::config;
 use crate::identity::Peer;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, TakenIn};
 use crate::upstream::{Arriving, Body};
 
 /// How long a client may be silent while its connection closes.
@@ -85,9 +85,14 @@ impl Front {
         self.closing.set(true);
     }
 
-    /// Answers a request, on whatever HTTP it came.
-    pub(super) async fn answer(&self, request: Request<Arriving>, peer: &Peer) -> Response<Body> {
-        let mut response = self.proxy.answer(request, peer).await;
+    /// Takes in a request, on whatever HTTP it came.
+    pub(super) fn take_in(&self, request: Request<Arriving>, peer: &Peer) -> TakenIn {
+        self.proxy.take_in(request, peer)
+    }
+
+    /// Answers it.
+    pub(super) async fn answer(&self, request: TakenIn) -> Response<Body> {
+        let mut response = self.proxy.answer(request).await;
         self.secure(&mut response);
         response
     }
@@ -210,9 +215,11 @@ async fn speak_http1<S>(
         let (noted, answering) = (arrivals.clone(), (Rc::clone(&front), Rc::clone(&peer)));
         let service = service_fn(move |request: Request<Incoming>| {
             let request = request.map(|body| Arriving::new(body, noted.client()));
-            let ((front, peer), in_flight) = (answering.clone(), noted.request());
+            let (front, peer) = &answering;
+            let (front, taken_in) = (Rc::clone(front), front.take_in(request, peer));
+            let in_flight = noted.request();
             async move {
-                let mut response = front.answer(request, &peer).await;
+                let mut response = front.answer(taken_in).await;
                 in_flight.answered();
                 if front.closing.get() {
                     say_close(&mut response);

@@ -68,10 +68,12 @@ pub(super) async fn serve<S>(
     let service = service_fn(move |mut request: Request<Incoming>| {
         join_cookies(request.headers_mut());
         let request = request.map(|body| Arriving::new(body, unwatched.clone()));
-        let ((front, peer), in_flight) = (answering.clone(), Streams::request(&counted));
+        let (front, peer) = &answering;
+        let (front, taken_in) = (Rc::clone(front), front.take_in(request, peer));
+        let in_flight = Streams::request(&counted);
         // In a box: hyper hands it on three times before it rests in a task of its own.
         Box::pin(async move {
-            let response = front.answer(request, &peer).await;
+            let response = front.answer(taken_in).await;
             Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
         })
     });

@@ -173,8 +173,8 @@ def sign_in(running, row):
 
 # What served bodies of 1 MiB best of a dozen settings tried: the whole body in one buffer, passed on as it comes.
 BEST_BUFFERS = "proxy_buffering off; proxy_buffer_size 2m; proxy_buffers 4 2m; proxy_busy_buffers_size 4m;"
-# As many bytes as Vestibule's cookies after the sign-in here: what nginx pays for a request of that length.
-AS_LONG = "wfgen_token=" + "x" * 800
+# As long as Vestibule's cookies after the sign-in here: what nginx pays for a request of that length.
+AS_LONG = "wfgen_token_sign_in=" + "x" * 43 + "; wfgen_token=" + "x" * 653
 APACHE = [str(MODULES / "mod_auth_openidc.so"), "apache2"]
 
 ROWS = [
